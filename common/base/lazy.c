@@ -1,0 +1,43 @@
+#include "base/lazy.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+enum { LAZY_NEW, LAZY_LOADED };
+
+#ifdef LINK_DIRECT
+enum err_code lazy_load(struct lazy *l, struct err *e) {
+    (void)e;
+    atomic_store(&l->state, LAZY_LOADED);
+    return OK;
+}
+#else
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
+
+static enum err_code load(struct lazy *l, struct err *e) {
+    void **slot = l->table;
+    void *lib = dlopen(l->soname, RTLD_NOW | RTLD_LOCAL);
+
+    if (!lib)
+        return err_set(e, ERR_LIBRARY, "cannot load %s; install the package %s", l->soname,
+                       l->package);
+    for (const char *name = l->names; *name; name += strlen(name) + 1, slot++) {
+        *slot = dlsym(lib, name);
+        if (!*slot)
+            return err_set(e, ERR_LIBRARY, "%s has no %s; install a newer package %s", l->soname,
+                           name, l->package);
+    }
+    atomic_store_explicit(&l->state, LAZY_LOADED, memory_order_release);
+    return OK;
+}
+
+enum err_code lazy_load(struct lazy *l, struct err *e) {
+    enum err_code code = OK;
+
+    if (atomic_load_explicit(&l->state, memory_order_acquire) == LAZY_LOADED) return OK;
+    pthread_mutex_lock(&loading);
+    if (atomic_load(&l->state) != LAZY_LOADED) code = load(l, e);
+    pthread_mutex_unlock(&loading);
+    return code;
+}
+#endif
