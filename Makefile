@@ -10,7 +10,7 @@ B       := build/$(MODE)
 
 # --- flags -----------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-        -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Wcast-qual -Wno-sign-conversion
+        -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Wno-format-nonliteral -Wcast-qual -Wno-sign-conversion
 BASE := -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DPOSTBAG_VERSION='"$(VERSION)"' -Icommon -I. \
         -fno-strict-aliasing -fno-common -pthread -ffile-prefix-map=$(CURDIR)=. -g
 HARD := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection
