@@ -1,0 +1,2 @@
+/* One line per applet, sorted by name. */
+APPLET(config)

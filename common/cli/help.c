@@ -1,0 +1,322 @@
+/* help: the renderings of the tables: --help, manual pages, completions. */
+#include "cli/applet.h"
+
+/* How an option is written: "-4, --ipv4", "    --json", "-o VALUE". */
+static void spell(const struct opt *o, char *text, size_t n) {
+    const char *arg = o->arg ? o->arg : "";
+    bool glued = o->kind == OPT_PREFIX || o->kind == OPT_MAYBE;
+    char letter[16] = "   ";
+
+    if (o->letter) snprintf(letter, sizeof letter, o->name ? "-%c," : "-%c", o->letter);
+    if (o->name) snprintf(text, n, "%s --%s%s%s", letter, o->name, *arg ? "=" : "", arg);
+    else
+        snprintf(text, n, "%s%s%s%s%s", letter, *arg && !glued ? " " : "",
+                 o->kind == OPT_MAYBE ? "[" : "", arg, o->kind == OPT_MAYBE ? "]" : "");
+}
+
+static void row(FILE *out, const char *left, const char *right) {
+    if (strlen(left) > 30) fprintf(out, "  %s\n  %-30s  %s\n", left, "", right);
+    else fprintf(out, "  %-30s  %s\n", left, right);
+}
+
+static bool next_setting(const struct applet *a, struct slice *rest, const struct setting **s) {
+    struct slice word;
+    char name[64];
+
+    (void)a;
+    while (slice_word(rest, &word)) {
+        snprintf(name, sizeof name, "%.*s", SP(word));
+        *s = conf_setting(name);
+        if (*s) return true;
+    }
+    return false;
+}
+
+void applet_help(const struct applet *a, FILE *out) {
+    struct slice rest = slice_str(a->settings);
+    const struct setting *s;
+    char text[128];
+
+    fprintf(out, "postbag %s: %s\n\nusage: postbag %s [OPTION...]%s%s\n", a->name, a->summary,
+            a->name, a->operands ? " " : "", a->operands ? a->operands : "");
+    if (a->aliases) fprintf(out, "also called: %s\n", a->aliases);
+    fprintf(out, "\noptions\n");
+    for (const struct opt *o = a->opts; o && o->kind != OPT_NONE; o++) {
+        if (!o->help) continue;
+        spell(o, text, sizeof text);
+        row(out, text, o->help);
+    }
+    if (rest.n > 0) fprintf(out, "settings (also in postbag.conf and as POSTBAG_NAME)\n");
+    while (next_setting(a, &rest, &s)) {
+        snprintf(text, sizeof text, "    --%s=%s", s->name, s->arg);
+        row(out, text, s->help);
+    }
+    row(out, "-C, --config=FILE", "read settings from FILE");
+    row(out, "-h, --help", "show this");
+    if (a->exits) {
+        fprintf(out, "exit status\n");
+        for (const struct exit_doc *x = a->exits; x->when; x++) {
+            snprintf(text, sizeof text, "%d", x->status);
+            fprintf(out, "  %3s  %s\n", text, x->when);
+        }
+    }
+}
+
+/* Text for mdoc: no line may begin with a dot or a quote, and a backslash is an escape. */
+static void put_mdoc(FILE *out, struct slice s) {
+    if (s.n > 0 && (s.p[0] == '.' || s.p[0] == '\'')) fputs("\\&", out);
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\\') fputs("\\e", out);
+        else if (s.p[i] == '-') fputs("\\-", out);
+        else fputc(s.p[i], out);
+    }
+}
+
+static void man_options(const struct applet *a, FILE *out) {
+    struct slice rest = slice_str(a->settings);
+    const struct setting *s;
+
+    fputs(".Bl -tag -width Ds\n", out);
+    for (const struct opt *o = a->opts; o && o->kind != OPT_NONE; o++) {
+        bool glued = o->kind == OPT_PREFIX || o->kind == OPT_MAYBE;
+
+        if (!o->help) continue;
+        fputs(".It", out);
+        if (o->letter) {
+            fprintf(out, " Fl %c", o->letter);
+            if (o->arg && !o->name) fprintf(out, "%s Ar %s", glued ? " Ns" : "", o->arg);
+            if (o->name) fputs(" ,", out);
+        }
+        if (o->name) {
+            fprintf(out, " Fl Fl %s", o->name);
+            if (o->arg) fprintf(out, " Ns = Ns Ar %s", o->arg);
+        }
+        fputc('\n', out);
+        put_mdoc(out, slice_str(o->help));
+        fputs(".\n", out);
+    }
+    while (next_setting(a, &rest, &s)) {
+        fprintf(out, ".It Fl Fl %s Ns = Ns Ar %s\n", s->name, s->arg);
+        put_mdoc(out, slice_str(s->help));
+        fputs(".\nA setting of\n.Xr postbag.conf 5 .\n", out);
+    }
+    fputs(".It Fl C , Fl Fl config Ns = Ns Ar FILE\nRead settings from\n.Ar FILE .\n"
+          ".It Fl h , Fl Fl help\nShow the options and end.\n.El\n",
+          out);
+}
+
+static void man_exits(const struct applet *a, FILE *out) {
+    fputs(".Bl -tag -width Ds\n", out);
+    for (const struct exit_doc *x = a->exits; x && x->when; x++) {
+        fprintf(out, ".It %d\n", x->status);
+        put_mdoc(out, slice_str(x->when));
+        fputs(".\n", out);
+    }
+    fputs(".El\n", out);
+}
+
+/* Copy the template; a line "@NAME@", "@SYNOPSIS@", "@OPTIONS@" or "@EXITS@" is replaced. */
+void applet_man(const struct applet *a, struct slice template, FILE *out) {
+    struct slice line;
+
+    while (slice_line(&template, &line)) {
+        if (slice_eq(line, S("@NAME@"))) {
+            fprintf(out, ".Sh NAME\n.Nm %s%s\n", a->name, a->aliases ? " ," : "");
+            if (a->aliases) {
+                struct slice rest = slice_str(a->aliases), word;
+
+                while (slice_word(&rest, &word))
+                    fprintf(out, ".Nm %.*s%s\n", SP(word), rest.n ? " ," : "");
+            }
+            fprintf(out, ".Nd %s\n", a->summary);
+        } else if (slice_eq(line, S("@SYNOPSIS@"))) {
+            fprintf(out, ".Sh SYNOPSIS\n.Nm postbag %s\n.Op Ar OPTION ...\n", a->name);
+            if (a->operands) fprintf(out, ".Ar %s\n", a->operands);
+        } else if (slice_eq(line, S("@OPTIONS@"))) {
+            man_options(a, out);
+        } else if (slice_eq(line, S("@EXITS@"))) {
+            man_exits(a, out);
+        } else {
+            fprintf(out, "%.*s\n", SP(line));
+        }
+    }
+}
+
+void conf_man(struct slice template, FILE *out) {
+    struct slice line;
+
+    while (slice_line(&template, &line)) {
+        if (!slice_eq(line, S("@SETTINGS@"))) {
+            fprintf(out, "%.*s\n", SP(line));
+            continue;
+        }
+        fputs(".Bl -tag -width Ds\n", out);
+        for (const struct setting *s = conf_settings; s->name; s++) {
+            fprintf(out, ".It Cm %s Ar %s\n", s->name, s->arg);
+            put_mdoc(out, slice_str(s->help));
+            fputs(".\n", out);
+            if (s->dflt) fprintf(out, "Default:\n.Cm %s .\n", s->dflt);
+        }
+        fputs(".El\n", out);
+    }
+}
+
+/* --- completions ---------------------------------------------------------------------------------
+ */
+
+/* Call `emit` for every long option of an applet, its own and its settings. */
+static void each_option(const struct applet *a, FILE *out,
+                        void (*emit)(FILE *, const struct applet *, char, const char *,
+                                     const char *, const char *)) {
+    struct slice rest = slice_str(a->settings);
+    const struct setting *s;
+
+    for (const struct opt *o = a->opts; o && o->kind != OPT_NONE; o++)
+        if (o->help && (o->name || o->kind == OPT_FLAG || o->kind == OPT_TEXT))
+            emit(out, a, o->letter, o->name, o->arg, o->help);
+    while (next_setting(a, &rest, &s)) emit(out, a, 0, s->name, s->arg, s->help);
+    emit(out, a, 'C', "config", "FILE", "read settings from FILE");
+    emit(out, a, 'h', "help", NULL, "show the options");
+}
+
+static void put_names(FILE *out, const struct applet *a) {
+    fprintf(out, "%s", a->name);
+    if (a->aliases) fprintf(out, " %s", a->aliases);
+}
+
+static void bash_word(FILE *out, const struct applet *a, char letter, const char *name,
+                      const char *arg, const char *help) {
+    (void)a, (void)help;
+    if (name) fprintf(out, " --%s%s", name, arg ? "=" : "");
+    else fprintf(out, " -%c", letter);
+}
+
+static void bash(FILE *out) {
+    fputs("# bash completion of postbag; made from its tables by `make completions`\n"
+          "_postbag() {\n"
+          "    local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[0]##*/} words\n"
+          "    [[ ${COMP_WORDS[COMP_CWORD-1]} == = ]] && { mapfile -t COMPREPLY < <(compgen -f -- "
+          "\"$cur\"); return; }\n"
+          "    if [[ $cmd == postbag ]]; then\n"
+          "        if (( COMP_CWORD == 1 )); then\n            words=\"--list --install --version "
+          "--help",
+          out);
+    for (const struct applet *const *a = applet_table; *a; a++) {
+        fputc(' ', out);
+        put_names(out, *a);
+    }
+    fputs("\"\n            mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n           "
+          " return\n        fi\n"
+          "        cmd=${COMP_WORDS[1]}\n    fi\n    case $cmd in\n",
+          out);
+    for (const struct applet *const *a = applet_table; *a; a++) {
+        struct slice rest = slice_str((*a)->aliases), word;
+
+        fprintf(out, "    %s", (*a)->name);
+        while (slice_word(&rest, &word)) fprintf(out, "|%.*s", SP(word));
+        fputs(") words=\"", out);
+        each_option(*a, out, bash_word);
+        fputs("\" ;;\n", out);
+    }
+    fputs("    *) return ;;\n    esac\n"
+          "    if [[ $cur == -* ]]; then\n"
+          "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+          "        [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n"
+          "    else\n        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n    fi\n}\n"
+          "complete -F _postbag postbag",
+          out);
+    for (const struct applet *const *a = applet_table; *a; a++) {
+        fputc(' ', out);
+        put_names(out, *a);
+    }
+    fputc('\n', out);
+}
+
+static void put_quoted(FILE *out, const char *s, const char *escape) {
+    for (; *s; s++) {
+        if (*s == '\'') {
+            fputs("'\\''", out);
+            continue;
+        }
+        if (strchr(escape, *s)) fputc('\\', out);
+        fputc(*s, out);
+    }
+}
+
+static void zsh_word(FILE *out, const struct applet *a, char letter, const char *name,
+                     const char *arg, const char *help) {
+    (void)a;
+    if (name) fprintf(out, "        '--%s%s[", name, arg ? "=" : "");
+    else fprintf(out, "        '-%c[", letter);
+    put_quoted(out, help, "[]:\\");
+    fputs("]", out);
+    if (arg) {
+        fputc(':', out);
+        put_quoted(out, arg, "[]:\\");
+        fputs(":_files", out);
+    }
+    fputs("' \\\n", out);
+}
+
+static void zsh(FILE *out) {
+    fputs("#compdef postbag", out);
+    for (const struct applet *const *a = applet_table; *a; a++) {
+        fputc(' ', out);
+        put_names(out, *a);
+    }
+    fputs("\n# zsh completion of postbag; made from its tables by `make completions`\n"
+          "_postbag() {\n    local cmd=$service\n    if [[ $cmd == postbag ]]; then\n"
+          "        if (( CURRENT == 2 )); then\n            local -a applets=(\n",
+          out);
+    for (const struct applet *const *a = applet_table; *a; a++) {
+        fprintf(out, "                '%s:", (*a)->name);
+        put_quoted(out, (*a)->summary, ":\\");
+        fputs("'\n", out);
+    }
+    fputs("            )\n            _describe applet applets\n            return\n        fi\n"
+          "        cmd=$words[2]\n        shift words\n        (( CURRENT-- ))\n    fi\n    case "
+          "$cmd in\n",
+          out);
+    for (const struct applet *const *a = applet_table; *a; a++) {
+        struct slice rest = slice_str((*a)->aliases), word;
+
+        fprintf(out, "    %s", (*a)->name);
+        while (slice_word(&rest, &word)) fprintf(out, "|%.*s", SP(word));
+        fputs(") _arguments \\\n", out);
+        each_option(*a, out, zsh_word);
+        fputs("        '*:operand:_files' ;;\n", out);
+    }
+    fputs("    esac\n}\n_postbag \"$@\"\n", out);
+}
+
+static void fish_word(FILE *out, const struct applet *a, char letter, const char *name,
+                      const char *arg, const char *help) {
+    fputs("complete -c postbag -n '__fish_seen_subcommand_from ", out);
+    put_names(out, a);
+    fputc('\'', out);
+    if (letter) fprintf(out, " -s %c", letter);
+    if (name) fprintf(out, " -l %s", name);
+    if (arg) fputs(" -r", out);
+    fputs(" -d '", out);
+    for (const char *p = help; *p; p++) {
+        if (*p == '\'' || *p == '\\') fputc('\\', out);
+        fputc(*p, out);
+    }
+    fputs("'\n", out);
+}
+
+static void fish(FILE *out) {
+    fputs("# fish completion of postbag; made from its tables by `make completions`\n", out);
+    for (const struct applet *const *a = applet_table; *a; a++)
+        fprintf(out, "complete -c postbag -n __fish_use_subcommand -f -a %s -d '%s'\n", (*a)->name,
+                (*a)->summary);
+    for (const struct applet *const *a = applet_table; *a; a++) each_option(*a, out, fish_word);
+}
+
+bool applet_completion(const char *shell, FILE *out) {
+    if (strcmp(shell, "bash") == 0) bash(out);
+    else if (strcmp(shell, "zsh") == 0) zsh(out);
+    else if (strcmp(shell, "fish") == 0) fish(out);
+    else return false;
+    return true;
+}

@@ -1,0 +1,515 @@
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/ascii.h"
+#include "base/buf.h"
+#include "base/num.h"
+#include "sys/file.h"
+
+enum row {
+#define SETTING(field, name, kind, dflt, arg, help) ROW_##field,
+#include "conf/setting.def"
+#undef SETTING
+    ROW_COUNT
+};
+_Static_assert(ROW_COUNT <= COUNT_OF(((struct conf *)0)->origin), "grow origin[]");
+
+const struct setting conf_settings[] = {
+#define SETTING(field, name, kind, dflt, arg, help) {name, dflt, arg, help, KIND_##kind},
+#include "conf/setting.def"
+#undef SETTING
+    {NULL, NULL, NULL, NULL, KIND_TEXT}};
+
+static const char *const service_names[] = {"smtp", "submission", "submissions", "lmtp",
+                                            "pop3", "pop3s",      "imap",        "imaps"};
+static const char *const relay_tls_names[] = {"auto", "none", "may", "require", "verify"};
+static const char *const dnssec_names[] = {"auto", "off", "validate"};
+static const char *const log_names[] = {"auto", "text", "json", "journal", "none"};
+
+const char *conf_service_name(enum conf_service s) { return service_names[s]; }
+
+const struct setting *conf_setting(const char *name) {
+    for (const struct setting *s = conf_settings; s->name; s++)
+        if (strcmp(s->name, name) == 0) return s;
+    return NULL;
+}
+
+void conf_init(struct conf *c) {
+    *c = (struct conf){.mx_port = 25};
+    arena_init(&c->arena, 4 * 1024 * 1024);
+}
+
+void conf_release(struct conf *c) { arena_release(&c->arena); }
+
+/* Levenshtein distance of short words, in one row. */
+static unsigned distance(struct slice a, struct slice b) {
+    unsigned row[65];
+
+    if (a.n > 64 || b.n > 64) return UINT_MAX;
+    for (unsigned j = 0; j <= b.n; j++) row[j] = j;
+    for (unsigned i = 1; i <= a.n; i++) {
+        unsigned diagonal = row[0];
+
+        row[0] = i;
+        for (unsigned j = 1; j <= b.n; j++) {
+            unsigned same = diagonal + (ascii_lower(a.p[i - 1]) != ascii_lower(b.p[j - 1]));
+            unsigned other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+
+            diagonal = row[j];
+            row[j] = same < other ? same : other;
+        }
+    }
+    return row[b.n];
+}
+
+const char *conf_nearest(struct slice word, const char *const *words, size_t n) {
+    const char *best = NULL;
+    unsigned least = UINT_MAX;
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned d = distance(word, slice_str(words[i]));
+
+        if (d < least) least = d, best = words[i];
+    }
+    return best && least <= (word.n + 2) / 3 ? best : NULL;
+}
+
+/* "not a MODE; did you mean ...", for enumerated words. */
+static enum err_code word_of(struct slice v, const char *const *words, size_t n, const char *what,
+                             int *out, struct err *e) {
+    char all[160] = "";
+    const char *near;
+
+    for (size_t i = 0; i < n; i++) {
+        if (slice_ieq(v, slice_str(words[i]))) {
+            *out = (int)i;
+            return OK;
+        }
+    }
+    near = conf_nearest(v, words, n);
+    if (near)
+        return err_set(e, ERR_CONFIG, "\"%.*s\" is not a %s; did you mean \"%s\"?", SP(v), what,
+                       near);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = strlen(all);
+
+        snprintf(all + at, sizeof all - at, "%s%s", i ? ", " : "", words[i]);
+    }
+    return err_set(e, ERR_CONFIG, "\"%.*s\" is not a %s; use one of %s", SP(v), what, all);
+}
+
+static enum err_code parse_port(struct slice s, uint16_t *port, struct err *e) {
+    static const struct {
+        const char *name;
+        uint16_t port;
+    } known[] = {{"smtp", 25},   {"submission", 587}, {"submissions", 465}, {"smtps", 465},
+                 {"lmtp", 24},   {"pop3", 110},       {"pop3s", 995},       {"imap", 143},
+                 {"imaps", 993}, {"domain", 53}};
+    uint64_t v;
+
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        if (slice_ieq(s, slice_str(known[i].name))) {
+            *port = known[i].port;
+            return OK;
+        }
+    }
+    if (!num_parse(s, 65535, &v) || v == 0)
+        return err_set(e, ERR_SYNTAX, "\"%.*s\" is not a port (1 to 65535)", SP(s));
+    *port = (uint16_t)v;
+    return OK;
+}
+
+enum err_code conf_host_port(struct arena *a, struct slice s, const char **host, uint16_t *port,
+                             struct err *e) {
+    struct slice name = s, rest = slice_from(s, s.n);
+    size_t at;
+
+    if (s.n > 0 && s.p[0] == '[') {
+        at = slice_chr(s, ']');
+        if (at == SLICE_NONE) return err_set(e, ERR_SYNTAX, "\"%.*s\" lacks the closing ]", SP(s));
+        name = slice_of(s.p + 1, at - 1);
+        rest = slice_from(s, at + 1);
+        if (rest.n > 0 && rest.p[0] != ':')
+            return err_set(e, ERR_SYNTAX, "\"%.*s\" is not [ADDRESS]:PORT", SP(s));
+    } else {
+        at = slice_chr(s, ':');
+        /* More than one colon without brackets is a bare IPv6 address. */
+        if (at != SLICE_NONE && slice_rchr(s, ':') == at) {
+            name = slice_first(s, at);
+            rest = slice_from(s, at);
+        }
+    }
+    for (size_t i = 0; i < name.n; i++)
+        if (!ascii_is_graph(name.p[i]) && (unsigned char)name.p[i] < 128)
+            return err_set(e, ERR_SYNTAX, "\"%.*s\" is not a host name", SP(name));
+    if (name.n > 255) return err_set(e, ERR_SYNTAX, "a host name has at most 255 characters");
+    if (rest.n > 0) {
+        enum err_code code = parse_port(slice_from(rest, 1), port, e);
+
+        if (code != OK) return code;
+    }
+    *host = arena_cstr(a, name);
+    return *host ? OK : err_set(e, ERR_MEMORY, "no memory for settings");
+}
+
+/* The next word of a value: words are parted by blanks or commas, quotes keep blanks. */
+static bool next_word(struct slice *v, struct slice *word) {
+    while (v->n > 0 && (ascii_is_wsp(v->p[0]) || v->p[0] == ',')) *v = slice_from(*v, 1);
+    if (v->n == 0) return false;
+    if (v->p[0] == '"') {
+        struct slice rest = slice_from(*v, 1);
+
+        slice_cut(rest, '"', word, v);
+        return true;
+    }
+    for (size_t i = 0; i <= v->n; i++) {
+        if (i == v->n || ascii_is_wsp(v->p[i]) || v->p[i] == ',') {
+            *word = slice_first(*v, i);
+            *v = slice_from(*v, i);
+            break;
+        }
+    }
+    return true;
+}
+
+static const char *keep(struct conf *c, struct slice s) { return arena_cstr(&c->arena, s); }
+
+/* A path as written in a file is relative to that file's directory. */
+static const char *keep_path(struct conf *c, struct slice s, const char *base) {
+    const char *slash = base ? strrchr(base, '/') : NULL;
+    const char *home = getenv("HOME");
+
+    if (slice_starts(s, S("~/")) && home)
+        return arena_printf(&c->arena, "%s/%.*s", home, SP(slice_from(s, 2))).p;
+    if (s.n == 0 || s.p[0] == '/' || !slash) return keep(c, s);
+    return arena_printf(&c->arena, "%.*s/%.*s", (int)(slash - base), base, SP(s)).p;
+}
+
+static enum err_code set_listen(struct conf *c, struct slice v, struct err *e) {
+    struct slice word, name, addr;
+
+    while (next_word(&v, &word)) {
+        struct conf_listen l = {0};
+        static const uint16_t ports[] = {25, 587, 465, 24, 110, 995, 143, 993};
+        enum err_code code;
+        int service;
+
+        if (!slice_cut(word, '=', &name, &addr) && !next_word(&v, &addr))
+            return err_set(e, ERR_CONFIG, "\"%.*s\" lacks its address; write SERVICE ADDRESS:PORT",
+                           SP(word));
+        code = word_of(name, service_names, COUNT_OF(service_names), "service", &service, e);
+        if (code != OK) return code;
+        l.service = (enum conf_service)service;
+        l.port = ports[service];
+        if (conf_host_port(&c->arena, addr, &l.host, &l.port, e) != OK)
+            return e ? (e->code = ERR_CONFIG) : ERR_CONFIG;
+        if (c->listens == CONF_LIST_MAX)
+            return err_set(e, ERR_CONFIG, "more than %d listen lines", CONF_LIST_MAX);
+        c->listen[c->listens++] = l;
+    }
+    return OK;
+}
+
+static enum err_code set_relay(struct conf *c, struct slice v, const char *base, struct err *e) {
+    struct slice word;
+    uint16_t port = 25;
+
+    if (slice_eq(slice_trim(v), S("none"))) {
+        c->relay.host = NULL;
+        return OK;
+    }
+    if (!next_word(&v, &word)) return err_set(e, ERR_CONFIG, "relay wants HOST:PORT");
+    if (conf_host_port(&c->arena, word, &c->relay.host, &port, e) != OK)
+        return e ? (e->code = ERR_CONFIG) : ERR_CONFIG;
+    c->relay.port = port;
+    c->relay.user = c->relay.password_file = NULL;
+    if (next_word(&v, &word)) c->relay.user = keep(c, word);
+    if (next_word(&v, &word)) c->relay.password_file = keep_path(c, word, base);
+    if (c->relay.user && !c->relay.password_file)
+        return err_set(e, ERR_CONFIG, "relay user \"%s\" lacks its password file", c->relay.user);
+    if (next_word(&v, &word))
+        return err_set(e, ERR_CONFIG, "relay has too many words at \"%.*s\"", SP(word));
+    return OK;
+}
+
+static enum err_code set_value(struct conf *c, enum row row, struct slice v, const char *base,
+                               struct err *e) {
+    const struct setting *s = &conf_settings[row];
+    struct slice word;
+    uint64_t n = 0;
+    int w = 0;
+    enum err_code code = OK;
+
+    switch (s->kind) {
+    case KIND_TEXT:
+    case KIND_PATH: {
+        const char *kept;
+
+        if (!next_word(&v, &word)) return err_set(e, ERR_CONFIG, "%s wants a value", s->name);
+        if (slice_trim(v).n > 0)
+            return err_set(e, ERR_CONFIG, "%s takes one value; what is \"%.*s\"?", s->name,
+                           SP(slice_trim(v)));
+        kept = s->kind == KIND_PATH ? keep_path(c, word, base) : keep(c, word);
+        if (row == ROW_hostname) c->hostname = kept;
+        if (row == ROW_data) c->data = kept;
+        if (row == ROW_tls_ca) c->tls_ca = kept;
+        if (row == ROW_resolver) c->resolver = kept;
+        if (row == ROW_accounts) c->accounts = kept;
+        if (row == ROW_aliases) c->aliases = kept;
+        break;
+    }
+    case KIND_LIST:
+        while (next_word(&v, &word)) {
+            if (c->domain.n == CONF_LIST_MAX)
+                return err_set(e, ERR_CONFIG, "%s has more than %d values", s->name, CONF_LIST_MAX);
+            c->domain.v[c->domain.n++] = keep(c, word);
+        }
+        break;
+    case KIND_BOOL: {
+        static const char *const words[] = {"no", "yes", "false", "true", "off", "on"};
+
+        code = word_of(slice_trim(v), words, COUNT_OF(words), "yes or no", &w, e);
+        if (code == OK) c->plaintext_auth = w & 1;
+        break;
+    }
+    case KIND_DURATION:
+        if (!num_duration(slice_trim(v), 365 * 86400, &n) || n == 0)
+            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a time; write 30s, 5m, 4h or 5d",
+                           SP(slice_trim(v)));
+        if (row == ROW_retry) c->retry = (uint32_t)n;
+        if (row == ROW_queue_lifetime) c->queue_lifetime = (uint32_t)n;
+        break;
+    case KIND_SIZE:
+        if (!num_size(slice_trim(v), (uint64_t)4 << 30, &n) || n < 1024)
+            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a size from 1k to 4G; write 500k or 10M",
+                           SP(slice_trim(v)));
+        c->message_size_limit = n;
+        break;
+    case KIND_PORT: code = parse_port(slice_trim(v), &c->mx_port, e); break;
+    case KIND_LISTEN: code = set_listen(c, v, e); break;
+    case KIND_TLS: {
+        struct conf_pair p = {NULL, NULL};
+
+        if (next_word(&v, &word)) p.cert = keep_path(c, word, base);
+        p.key = next_word(&v, &word) ? keep_path(c, word, base) : p.cert;
+        if (!p.cert) return err_set(e, ERR_CONFIG, "tls wants a certificate and a key file");
+        if (c->tls_pairs == COUNT_OF(c->tls))
+            return err_set(e, ERR_CONFIG, "more than 8 tls lines");
+        c->tls[c->tls_pairs++] = p;
+        break;
+    }
+    case KIND_RELAY: code = set_relay(c, v, base, e); break;
+    case KIND_RELAYTLS:
+        code =
+            word_of(slice_trim(v), relay_tls_names, COUNT_OF(relay_tls_names), "TLS mode", &w, e);
+        c->relay_tls = (enum conf_relay_tls)w;
+        break;
+    case KIND_DNSSEC:
+        code = word_of(slice_trim(v), dnssec_names, COUNT_OF(dnssec_names), "DNSSEC mode", &w, e);
+        c->dnssec = (enum conf_dnssec)w;
+        break;
+    case KIND_LOGFMT:
+        code = word_of(slice_trim(v), log_names, COUNT_OF(log_names), "log format", &w, e);
+        c->log = (enum conf_log)w;
+        break;
+    }
+    if (code != OK && e) e->code = ERR_CONFIG;
+    return code == OK ? OK : ERR_CONFIG;
+}
+
+/* A source of higher rank replaces what lists had from a lower one; within one rank lists add up.
+ */
+static enum err_code put(struct conf *c, enum row row, struct slice v, const char *origin,
+                         uint8_t rank, const char *base, struct err *e) {
+    enum conf_kind kind = conf_settings[row].kind;
+    bool is_list = kind == KIND_LIST || kind == KIND_LISTEN || kind == KIND_TLS;
+    enum err_code code;
+
+    if (rank < c->rank[row]) return OK;
+    if (rank > c->rank[row] || !is_list) {
+        if (kind == KIND_LIST) c->domain.n = 0;
+        if (kind == KIND_LISTEN) c->listens = 0;
+        if (kind == KIND_TLS) c->tls_pairs = 0;
+        c->text[row] = NULL;
+    }
+    code = set_value(c, row, v, base, e);
+    if (code != OK) return code;
+    c->rank[row] = rank;
+    c->origin[row] = keep(c, slice_str(origin));
+    c->text[row] = c->text[row]
+                       ? arena_printf(&c->arena, "%s %.*s", c->text[row], SP(slice_trim(v))).p
+                       : keep(c, slice_trim(v));
+    return OK;
+}
+
+static int row_of(struct slice name) {
+    for (int i = 0; i < ROW_COUNT; i++)
+        if (slice_ieq(name, slice_str(conf_settings[i].name))) return i;
+    return -1;
+}
+
+static enum err_code unknown(struct slice name, struct err *e) {
+    const char *names[ROW_COUNT + 1];
+    const char *near;
+
+    for (int i = 0; i < ROW_COUNT; i++) names[i] = conf_settings[i].name;
+    names[ROW_COUNT] = "include";
+    near = conf_nearest(name, names, COUNT_OF(names));
+    if (near)
+        return err_set(e, ERR_CONFIG, "unknown setting \"%.*s\"; did you mean \"%s\"?", SP(name),
+                       near);
+    return err_set(e, ERR_CONFIG, "unknown setting \"%.*s\"; see postbag.conf(5)", SP(name));
+}
+
+static enum err_code read_file(struct conf *c, const char *path, unsigned depth, struct err *e) {
+    struct buf text;
+    struct slice rest, line;
+    unsigned number = 0;
+    enum err_code code;
+
+    if (depth > CONF_INCLUDE_DEPTH)
+        return err_set(e, ERR_CONFIG, "include nests deeper than %d", CONF_INCLUDE_DEPTH);
+    buf_init(&text, CONF_FILE_MAX);
+    code = file_read(path, &text, e);
+    if (code != OK) {
+        buf_release(&text);
+        if (e) e->code = ERR_CONFIG;
+        return ERR_CONFIG;
+    }
+    rest = buf_slice(&text);
+    while (code == OK && slice_line(&rest, &line)) {
+        struct slice name, value = line;
+        char origin[PATH_MAX + 16];
+        bool quoted = false;
+        int row;
+
+        number++;
+        for (size_t i = 0; i < value.n; i++) {
+            if (value.p[i] == '"') quoted = !quoted;
+            if (value.p[i] == '#' && !quoted && (i == 0 || ascii_is_wsp(value.p[i - 1])))
+                value.n = i;
+        }
+        value = slice_trim(value);
+        if (value.n == 0) continue;
+        slice_word(&value, &name);
+        value = slice_trim(value);
+        snprintf(origin, sizeof origin, "%s:%u", path, number);
+        if (memchr(line.p, 0, line.n)) {
+            code = err_set(e, ERR_CONFIG, "the line has a NUL");
+        } else if (slice_ieq(name, S("include"))) {
+            const char *inner = keep_path(c, value, path);
+
+            code = inner ? read_file(c, inner, depth + 1, e) : ERR_MEMORY;
+        } else if ((row = row_of(name)) < 0) {
+            code = unknown(name, e);
+        } else {
+            code = put(c, (enum row)row, value, origin, 1, path, e);
+        }
+        if (code != OK) err_note(e, "%s", origin);
+    }
+    buf_release(&text);
+    return code;
+}
+
+static bool is_file(const char *path) {
+    struct stat st;
+
+    return path && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+}
+
+/* The first configuration file that is there, or NULL. */
+static const char *find_file(struct conf *c) {
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
+    const char *tries[4] = {NULL};
+
+    if (xdg && *xdg) tries[0] = arena_printf(&c->arena, "%s/postbag/config", xdg).p;
+    else if (home) tries[0] = arena_printf(&c->arena, "%s/.config/postbag/config", home).p;
+    if (home) tries[1] = arena_printf(&c->arena, "%s/.postbagrc", home).p;
+    tries[2] = "/etc/postbag/postbag.conf";
+    for (size_t i = 0; i < 3; i++)
+        if (is_file(tries[i])) return tries[i];
+    return NULL;
+}
+
+enum err_code conf_load(struct conf *c, const char *path, struct err *e) {
+    const char *env = getenv("POSTBAG_CONFIG");
+    enum err_code code;
+
+    if (!path && env && *env) path = env;
+    c->file = path ? keep(c, slice_str(path)) : find_file(c);
+    if (c->file) {
+        code = read_file(c, c->file, 0, e);
+        if (code != OK) return code;
+    }
+    for (int i = 0; i < ROW_COUNT; i++) {
+        char name[64] = "POSTBAG_";
+        size_t n = strlen(name);
+
+        for (const char *p = conf_settings[i].name; *p && n + 1 < sizeof name; p++)
+            name[n++] = *p == '-' ? '_' : ascii_upper(*p);
+        name[n] = 0;
+        env = getenv(name);
+        if (!env || !*env) continue;
+        code = put(c, (enum row)i, slice_str(env), name, 2, NULL, e);
+        if (code != OK) {
+            err_note(e, "%s", name);
+            return code;
+        }
+    }
+    return OK;
+}
+
+enum err_code conf_set(struct conf *c, const char *name, const char *value, const char *origin,
+                       struct err *e) {
+    int row = row_of(slice_str(name));
+
+    if (row < 0) return unknown(slice_str(name), e);
+    return put(c, (enum row)row, slice_str(value), origin, 3, NULL, e);
+}
+
+const char *conf_path(struct conf *c, const char *tail) {
+    return arena_printf(&c->arena, "%s/%s", c->data, tail).p;
+}
+
+/* The host's own name, or "localhost". */
+static const char *own_name(struct conf *c) {
+    char name[256] = "";
+
+    if (gethostname(name, sizeof name - 1) < 0 || !name[0]) return "localhost";
+    return keep(c, slice_str(name));
+}
+
+static const char *default_data(struct conf *c) {
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_DATA_HOME");
+
+    if (geteuid() == 0 || access("/var/lib/postbag", W_OK) == 0 || !home) return "/var/lib/postbag";
+    if (xdg && *xdg) return arena_printf(&c->arena, "%s/postbag", xdg).p;
+    return arena_printf(&c->arena, "%s/.local/share/postbag", home).p;
+}
+
+enum err_code conf_finish(struct conf *c, struct err *e) {
+    for (int i = 0; i < ROW_COUNT; i++) {
+        if (c->rank[i] == 0 && conf_settings[i].dflt) {
+            enum err_code code =
+                put(c, (enum row)i, slice_str(conf_settings[i].dflt), "default", 0, NULL, e);
+
+            if (code != OK) return code;
+        }
+        if (!c->origin[i]) c->origin[i] = "default";
+    }
+    if (!c->hostname) c->text[ROW_hostname] = c->hostname = own_name(c);
+    if (c->domain.n == 0) c->text[ROW_domain] = c->domain.v[c->domain.n++] = c->hostname;
+    if (!c->data) c->text[ROW_data] = c->data = default_data(c);
+    if (!c->accounts) c->text[ROW_accounts] = c->accounts = conf_path(c, "accounts");
+    if (!c->aliases) c->text[ROW_aliases] = c->aliases = conf_path(c, "aliases");
+    for (size_t i = 0; i < c->domain.n; i++)
+        if (!c->domain.v[i] || !*c->domain.v[i]) return err_set(e, ERR_CONFIG, "domain is empty");
+    if (c->arena.bad) return err_set(e, ERR_MEMORY, "no memory for settings");
+    return OK;
+}

@@ -1,0 +1,132 @@
+/* conf: the settings. Precedence: option, environment, file, default (design: one table,
+ * setting.def).
+ *
+ *     struct conf c;
+ *     conf_init(&c);
+ *     conf_load(&c, path_or_NULL, &e);          // file, then environment
+ *     conf_set(&c, "relay", value, "--relay", &e);
+ *     conf_finish(&c, &e);                      // defaults that depend on others; c.data and so on
+ * are ready
+ *
+ * After conf_finish the struct is read-only and may be shared between threads. */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include "base/arena.h"
+#include "base/err.h"
+
+enum conf_service {
+    SERVICE_SMTP,
+    SERVICE_SUBMISSION,
+    SERVICE_SUBMISSIONS,
+    SERVICE_LMTP,
+    SERVICE_POP3,
+    SERVICE_POP3S,
+    SERVICE_IMAP,
+    SERVICE_IMAPS,
+    SERVICE_COUNT
+};
+enum conf_relay_tls {
+    RELAY_TLS_AUTO,
+    RELAY_TLS_NONE,
+    RELAY_TLS_MAY,
+    RELAY_TLS_REQUIRE,
+    RELAY_TLS_VERIFY
+};
+enum conf_dnssec { DNSSEC_AUTO, DNSSEC_OFF, DNSSEC_VALIDATE };
+enum conf_log { CONF_LOG_AUTO, CONF_LOG_TEXT, CONF_LOG_JSON, CONF_LOG_JOURNAL, CONF_LOG_NONE };
+enum conf_kind {
+    KIND_TEXT,
+    KIND_PATH,
+    KIND_LIST,
+    KIND_BOOL,
+    KIND_DURATION,
+    KIND_SIZE,
+    KIND_PORT,
+    KIND_LISTEN,
+    KIND_TLS,
+    KIND_RELAY,
+    KIND_RELAYTLS,
+    KIND_DNSSEC,
+    KIND_LOGFMT
+};
+enum { CONF_LIST_MAX = 64, CONF_FILE_MAX = 1024 * 1024, CONF_INCLUDE_DEPTH = 8 };
+
+/* The row of a setting in the table. */
+struct setting {
+    const char *name, *dflt, *arg, *help;
+    enum conf_kind kind;
+};
+/* The table, ended by a row whose name is NULL; rows are in the order of setting.def. Static. */
+extern const struct setting conf_settings[];
+/* Row by name, or NULL. */
+const struct setting *conf_setting(const char *name);
+/* The known word nearest to `word` among `n` words, or NULL when none is near (edit distance of
+ * more than a third of its length). */
+const char *conf_nearest(struct slice word, const char *const *words, size_t n);
+/* "smtp", "submission", ... Static. */
+const char *conf_service_name(enum conf_service s);
+
+struct conf_list {
+    const char *v[CONF_LIST_MAX];
+    size_t n;
+};
+struct conf_listen {
+    enum conf_service service;
+    const char *host;
+    uint16_t port;
+};
+struct conf_pair {
+    const char *cert, *key;
+};
+
+struct conf {
+    struct arena arena; /* owns every string here */
+    const char *hostname;
+    struct conf_list domain;
+    const char *data;
+    struct conf_listen listen[CONF_LIST_MAX];
+    size_t listens;
+    struct conf_pair tls[8];
+    size_t tls_pairs;
+    const char *tls_ca;
+    struct {
+        const char *host;
+        uint16_t port;
+        const char *user, *password_file;
+    } relay; /* host NULL: none */
+    enum conf_relay_tls relay_tls;
+    const char *resolver; /* NULL: resolv.conf */
+    enum conf_dnssec dnssec;
+    const char *accounts, *aliases;
+    uint16_t mx_port;
+    uint64_t message_size_limit;    /* bytes */
+    uint32_t queue_lifetime, retry; /* seconds */
+    bool plaintext_auth;
+    enum conf_log log;
+    const char *file;       /* the main file that was read, or NULL */
+    const char *origin[32]; /* by row: "default", "/etc/...:3", "POSTBAG_DATA", "--data" */
+    const char *text[32];   /* by row: the value as it was written (lists joined by blanks) */
+    uint8_t rank[32];       /* by row: 0 default, 1 file, 2 environment, 3 option */
+};
+
+void conf_init(struct conf *c);
+void conf_release(struct conf *c);
+/* Read the file (`path`, or else the first of $POSTBAG_CONFIG, $XDG_CONFIG_HOME/postbag/config,
+ * ~/.config/postbag/config, ~/.postbagrc, /etc/postbag/postbag.conf that is there) with its
+ * includes, then the POSTBAG_* environment. ERR_CONFIG names file, line, word and the nearest right
+ * word. A `path` that is named and missing is an error; no file at all is fine. */
+enum err_code conf_load(struct conf *c, const char *path, struct err *e);
+/* One setting by hand, as an option gives it. `origin` is copied. */
+enum err_code conf_set(struct conf *c, const char *name, const char *value, const char *origin,
+                       struct err *e);
+/* Fill what was not set. */
+enum err_code conf_finish(struct conf *c, struct err *e);
+/* DATA/`tail`, in the arena. */
+const char *conf_path(struct conf *c, const char *tail);
+/* Split "host:port", "[v6]:port", "host" or "host:submissions"; the host is copied without
+ * brackets. `port` stays as it was when none is given. ERR_SYNTAX. */
+enum err_code conf_host_port(struct arena *a, struct slice s, const char **host, uint16_t *port,
+                             struct err *e);
+
+#endif
