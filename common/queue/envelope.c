@@ -1,0 +1,78 @@
+#include "queue/envelope.h"
+
+#include "base/num.h"
+
+static bool put_line(struct buf *out, const char *name, struct slice v) {
+    if (memchr(v.p ? v.p : "", '\n', v.n) || memchr(v.p ? v.p : "", '\r', v.n) ||
+        memchr(v.p ? v.p : "", 0, v.n))
+        return false;
+    return buf_addf(out, "%s", name) && (v.n == 0 || (buf_addc(out, ' ') && buf_add(out, v))) &&
+           buf_addc(out, '\n');
+}
+
+enum err_code envelope_format(const struct envelope *env, struct buf *out, struct err *e) {
+    bool ok = put_line(out, "from", env->sender);
+
+    buf_addf(out, "at %lld\n", (long long)env->arrived);
+    if (env->proto.n) ok = put_line(out, "proto", env->proto) && ok;
+    if (env->client.n) ok = put_line(out, "client", env->client) && ok;
+    if (env->user.n) ok = put_line(out, "user", env->user) && ok;
+    if (env->envid.n) ok = put_line(out, "envid", env->envid) && ok;
+    if (env->ret) buf_addf(out, "ret %s\n", env->ret == RET_FULL ? "full" : "hdrs");
+    if (env->is_binary) buf_add(out, S("body binary\n"));
+    else if (env->is_8bit) buf_add(out, S("body 8bit\n"));
+    if (env->is_smtputf8) buf_add(out, S("smtputf8\n"));
+    for (size_t i = 0; i < env->rcpt_count; i++) {
+        const struct envelope_rcpt *r = &env->rcpts[i];
+
+        ok = put_line(out, "rcpt", r->address) && ok;
+        if (r->orcpt.n) ok = put_line(out, "orcpt", r->orcpt) && ok;
+        if (r->notify) buf_addf(out, "notify %u\n", r->notify);
+    }
+    if (out->bad) return err_mail(e, ERR_LIMIT, STATUS(4, 3, 1), "the envelope is too large");
+    if (!ok)
+        return err_mail(e, ERR_SYNTAX, STATUS(5, 5, 4), "the envelope has a line break or NUL");
+    return OK;
+}
+
+enum err_code envelope_parse(struct slice text, struct arena *a, struct envelope *env,
+                             struct err *e) {
+    struct slice rest = text, line;
+    size_t count = 0, at = 0;
+
+    *env = (struct envelope){0};
+    while (slice_line(&rest, &line)) count += slice_starts(line, S("rcpt "));
+    if (count > ENVELOPE_RCPT_MAX)
+        return err_set(e, ERR_LIMIT, "more than %d recipients", ENVELOPE_RCPT_MAX);
+    env->rcpts = arena_new(a, count * sizeof *env->rcpts);
+    if (!env->rcpts) return err_set(e, ERR_MEMORY, "no memory for the envelope");
+    env->rcpt_count = count;
+    while (slice_line(&text, &line)) {
+        struct slice name, value;
+        uint64_t v;
+
+        slice_cut(line, ' ', &name, &value);
+        if (slice_eq(name, S("from"))) env->sender = arena_copy(a, value);
+        else if (slice_eq(name, S("at")))
+            env->arrived = num_parse(value, INT64_MAX, &v) ? (wall_t)v : 0;
+        else if (slice_eq(name, S("proto"))) env->proto = arena_copy(a, value);
+        else if (slice_eq(name, S("client"))) env->client = arena_copy(a, value);
+        else if (slice_eq(name, S("user"))) env->user = arena_copy(a, value);
+        else if (slice_eq(name, S("envid"))) env->envid = arena_copy(a, value);
+        else if (slice_eq(name, S("ret")))
+            env->ret = slice_eq(value, S("full")) ? RET_FULL : RET_HDRS;
+        else if (slice_eq(name, S("body"))) {
+            env->is_binary = slice_eq(value, S("binary"));
+            env->is_8bit = true;
+        } else if (slice_eq(name, S("smtputf8"))) env->is_smtputf8 = true;
+        else if (slice_eq(name, S("rcpt")) && at < count && value.n > 0)
+            env->rcpts[at++].address = arena_copy(a, value);
+        else if (slice_eq(name, S("orcpt")) && at > 0)
+            env->rcpts[at - 1].orcpt = arena_copy(a, value);
+        else if (slice_eq(name, S("notify")) && at > 0 && num_parse(value, 15, &v))
+            env->rcpts[at - 1].notify = (uint8_t)v;
+    }
+    if (at != count || count == 0) return err_set(e, ERR_SYNTAX, "the envelope names no recipient");
+    if (a->bad) return err_set(e, ERR_MEMORY, "no memory for the envelope");
+    return OK;
+}

@@ -1,0 +1,132 @@
+/* impl: what the files of the queue share: records, journal lines and the structs behind the
+ * handles. Nobody outside this folder includes it. */
+#ifndef QUEUE_IMPL_H
+#define QUEUE_IMPL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "queue/queue.h"
+
+enum {
+    LOCK_WRITER = 0, /* byte of NAME.seg that its writer holds */
+    LOCK_LEASE = 1,  /* byte that the process which delivers from it holds */
+    RECORD_HEADER_MAX = 96,
+    JOURNAL_DETAIL_MAX = 16 * 1024,
+    JOURNAL_BYTES_MAX = 1024 * 1024 * 1024
+};
+
+struct segment {
+    struct segment *next;
+    char name[QUEUE_ID_MAX]; /* NAME of NAME.seg */
+    int fd, journal_fd;      /* journal_fd -1 until the first line */
+    bool is_writer, is_published, is_journal_durable, is_damaged;
+    uint64_t size; /* of what is durable, for the writer */
+    size_t messages, finished;
+};
+
+struct queue_msg {
+    struct queue_msg *next, *prev; /* all messages of the queue */
+    struct segment *seg;
+    char id[QUEUE_ID_MAX];
+    uint64_t at;   /* offset of the envelope in the segment */
+    uint64_t size; /* message octets, which follow the envelope */
+    uint32_t env_size;
+    uint32_t rcpt_count;
+    wall_t arrived, due;
+    size_t heap_at; /* in queue.heap[lane], while lined up */
+    uint16_t attempts;
+    uint8_t lane;
+    bool is_out, is_held, is_delay_told, is_in_heap;
+    uint8_t state[]; /* enum queue_state per recipient */
+};
+
+struct heap {
+    struct queue_msg **v;
+    size_t n, cap;
+    pthread_cond_t changed;
+};
+
+struct queue {
+    char dir[PATH_MAX - 64];
+    const struct log *log;
+    /* The writer's side: who holds `writing` may touch `writer` and its segment's end. */
+    pthread_mutex_t writing;
+    struct segment *writer;
+    wall_t last_commit;
+    /* The committer. */
+    pthread_mutex_t pending_lock;
+    pthread_cond_t pending_more;
+    struct queue_op *pending, **pending_end;
+    pthread_t committer;
+    bool has_committer, is_closing;
+    /* The worker's side. `lock` guards all below, and segment counts. Taken after `writing`. */
+    pthread_mutex_t lock;
+    bool is_leasing;
+    struct segment *segments;
+    struct queue_msg *messages;
+    size_t message_count, out_count;
+    struct heap heap[QUEUE_LANES];
+    unsigned wakes;
+};
+
+/* The header of a record. */
+struct record {
+    char id[QUEUE_ID_MAX];
+    uint64_t at; /* offset of the envelope */
+    uint64_t size;
+    uint32_t env_size, crc;
+};
+
+/* Paths below the queue's directory. False when too long. */
+void queue_path(const struct queue *q, char path[PATH_MAX], const char *name, const char *ending);
+/* Read the record header at `offset`. STEP_DONE fills `r`; STEP_MORE: the end of the file;
+ * STEP_BAD. */
+enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record *r);
+/* True when envelope and message have the checksum that the header says. */
+bool record_is_whole(int fd, const struct record *r);
+/* Read the envelope text of a record into `out`. */
+enum err_code record_envelope(int fd, uint64_t at, uint32_t size, struct buf *out, struct err *e);
+
+/* A journal line. */
+struct journal_line {
+    wall_t at;
+    struct slice id, word, detail;
+    int rcpt; /* -1: the message as a whole */
+};
+/* Take the next whole and right line off `*text`; lines that are torn or damaged are skipped. */
+bool journal_next(struct slice *text, struct journal_line *l);
+/* Append a line to the journal of `s`, which is opened when needed. */
+enum err_code journal_add(struct queue *q, struct segment *s, const char *id, int rcpt,
+                          const char *word, struct slice detail, struct err *e);
+/* Read the journal of segment `name` into `out`; none is an empty one. */
+enum err_code journal_read(const struct queue *q, const char *name, struct buf *out, struct err *e);
+/* The state of one message, as the journal tells it. */
+struct journal_state {
+    wall_t due;
+    unsigned attempts;
+    bool is_held, is_delay_told;
+};
+/* Apply a line to a message with `rcpt_count` recipients. */
+void journal_apply(const struct journal_line *l, struct journal_state *j, uint8_t *state,
+                   size_t rcpt_count);
+
+/* The names of all segments, sorted; the caller frees the array and each name. */
+enum err_code segment_names(const struct queue *q, char ***names, size_t *count, struct err *e);
+void segment_names_free(char **names, size_t count);
+/* Close, and unlink when `s` is finished and undamaged. Called with `lock` held, `s` out of the
+ * list. */
+void segment_end(struct queue *q, struct segment *s);
+/* Line up a message in its lane, or take it out. With `lock` held. */
+bool queue_line_up(struct queue *q, struct queue_msg *m);
+void queue_line_out(struct queue *q, struct queue_msg *m);
+/* Finish a message whose recipients are all settled. With `lock` held; frees `m`. */
+void queue_finish(struct queue *q, struct queue_msg *m);
+/* Remove what a crash left: a journal whose segment is gone, a .new file that nobody writes. */
+void queue_sweep(struct queue *q);
+/* Close the writer's segment when all it holds is done and it is idle or large, so that what was
+ * delivered does not stay on disk. */
+void queue_roll(struct queue *q, wall_t now);
+
+#endif

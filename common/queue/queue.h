@@ -1,0 +1,158 @@
+/* queue: messages that were promised to be delivered.
+ *
+ * On disk (postbag-queue(5)) the queue is a directory of segments. NAME.seg is an append-only file
+ * of records, written by the one process that holds a lock on its byte 0; a record is
+ *
+ *     PBM1 ID ENVELOPE-BYTES MESSAGE-BYTES CRC32C LF  envelope text  message octets  LF
+ *
+ * NAME.jnl tells what happened to each recipient, one line each, written by the one process that
+ * holds the lease: a lock on byte 1 of NAME.seg. When every message of a segment that has no writer
+ * is finished the segment is unlinked, then its journal. After a crash the torn tail of a segment,
+ * which was never acknowledged, is cut. A damaged record in the middle is set aside and reported,
+ * never sent.
+ *
+ *     queue_open(dir, &q, &e);
+ *     queue_put(q, &env, head, &body, id, &e);       // durable when it returns OK
+ *     queue_lease(q, &e);                            // take what no other process works on
+ *     while ((m = queue_next(q, QUEUE_LOCAL, now))) { ... queue_note(q, m, 0, &outcome, &e);
+ * queue_done(q, m, next); }
+ *
+ * A struct queue may be used from any thread. A struct queue_msg that queue_next gave belongs to
+ * the caller until queue_done. */
+#ifndef QUEUE_QUEUE_H
+#define QUEUE_QUEUE_H
+
+#include "queue/envelope.h"
+#include "queue/spool.h"
+#include "sys/log.h"
+
+enum {
+    QUEUE_ID_MAX = 16,                      /* an id with its NUL */
+    QUEUE_SEGMENT_BYTES = 64 * 1024 * 1024, /* a segment is closed when it has grown past this */
+    QUEUE_SEGMENT_MESSAGES = 20000
+};
+
+struct queue;
+struct queue_msg;
+
+/* Open the queue in `dir` (made with 0700 when missing). Takes no lease. `log` is borrowed, may be
+ * NULL. */
+enum err_code queue_open(const char *dir, const struct log *log, struct queue **out, struct err *e);
+/* Commit what is pending, give back leases, free. Messages that are still out must not be used. */
+void queue_close(struct queue *q);
+
+/* --- putting in --------------------------------------------------------------------------------
+ */
+
+/* Store one message: `head` (header fields added here) and `body` after it. Returns when it is
+ * durable; `id` then names it. FULL (4.3.1), IO, MEMORY: nothing was stored. */
+enum err_code queue_put(struct queue *q, const struct envelope *env, struct slice head,
+                        const struct spool *body, char id[QUEUE_ID_MAX], struct err *e);
+
+/* The same without waiting: group commit. The caller fills the first part and keeps everything
+ * alive until `done` is called, on the committer's thread, once. */
+struct queue_op {
+    const struct envelope *env;
+    struct slice head;
+    const struct spool *body;
+    void (*done)(struct queue_op *op);
+    void *user;
+    /* the answer */
+    enum err_code code;
+    struct err err;
+    char id[QUEUE_ID_MAX];
+    struct queue_op *next; /* the queue's own */
+};
+/* `id` is filled at once, so that a Received field in `head` can name it: call queue_new_id first.
+ */
+void queue_submit(struct queue *q, struct queue_op *op);
+/* A new id, unique on this host. */
+void queue_new_id(char id[QUEUE_ID_MAX]);
+
+/* --- working on it ------------------------------------------------------------------------------
+ */
+
+/* A message goes through two lanes: QUEUE_LOCAL looks at the recipients that are here, QUEUE_REMOTE
+ * at the rest. */
+enum queue_lane { QUEUE_LOCAL, QUEUE_REMOTE, QUEUE_LANES };
+enum queue_state { QUEUE_PENDING, QUEUE_DELIVERED, QUEUE_FAILED };
+
+/* Lease every segment that nobody else works on, read it, and line its messages up. May be called
+ * again to find new segments. `*held` (may be NULL) gets the number of segments others hold. From
+ * then on messages that are put in by this process are lined up too. */
+enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e);
+/* The next message of `lane` whose time has come, or NULL. */
+struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now);
+/* When the next message of `lane` is due; INT64_MAX: none. */
+wall_t queue_due(struct queue *q, enum queue_lane lane);
+/* Wait until a message may be due in `lane`, queue_wake is called or `timeout_ms` passed. */
+void queue_wait(struct queue *q, enum queue_lane lane, unsigned timeout_ms);
+void queue_wake(struct queue *q);
+
+const char *queue_msg_id(const struct queue_msg *m);
+wall_t queue_msg_arrived(const struct queue_msg *m);
+/* Attempts so far in the remote lane, and the state of a recipient. */
+unsigned queue_msg_attempts(const struct queue_msg *m);
+enum queue_state queue_msg_state(const struct queue_msg *m, size_t rcpt);
+bool queue_msg_delay_told(const struct queue_msg *m);
+/* The envelope, in `a`. */
+enum err_code queue_msg_envelope(struct queue *q, const struct queue_msg *m, struct arena *a,
+                                 struct envelope *env, struct err *e);
+/* Where the octets are: a descriptor (borrowed while the message is out), offset and size. */
+void queue_msg_body(const struct queue_msg *m, int *fd, uint64_t *offset, uint64_t *size);
+
+/* What happened to a recipient. `detail` is one line of JSON: the decision record. */
+struct queue_outcome {
+    enum queue_state state; /* QUEUE_PENDING: deferred */
+    struct slice detail;    /* without line breaks; at most 16 KiB */
+};
+/* Write it to the journal. On an error the far side may get the message again. */
+enum err_code queue_note(struct queue *q, struct queue_msg *m, size_t rcpt,
+                         const struct queue_outcome *o, struct err *e);
+/* Remember that the sender was told of the delay. */
+enum err_code queue_note_delay(struct queue *q, struct queue_msg *m, struct err *e);
+/* Make what was noted of the message's segment durable. */
+enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e);
+/* The message comes back: finished when no recipient is pending, else due again in `lane` at
+ * `next`. */
+void queue_done(struct queue *q, struct queue_msg *m, enum queue_lane lane, wall_t next);
+/* Count of messages lined up or out, and of those out. */
+void queue_count(struct queue *q, size_t *all, size_t *out);
+
+/* --- looking and steering -----------------------------------------------------------------------
+ */
+
+struct queue_entry {
+    const char *id;
+    const struct envelope *env;
+    uint64_t size;
+    wall_t next; /* next attempt, 0: as soon as possible */
+    unsigned attempts;
+    bool is_held, is_leased;
+    const uint8_t *state;       /* enum queue_state per recipient */
+    const struct slice *detail; /* the last decision record per recipient, or empty */
+};
+/* Call `visit` for every unfinished message, by arrival within a segment, without taking a lease;
+ * other processes may work meanwhile. A false from `visit` ends the walk. With `finished`, those
+ * that are finished and still there too. */
+enum err_code queue_walk(struct queue *q, bool finished,
+                         bool (*visit)(const struct queue_entry *, void *), void *user,
+                         struct err *e);
+/* The journal lines of one message, oldest first: wall time, recipient, word, detail. */
+enum err_code queue_story(struct queue *q, const char *id,
+                          void (*line)(wall_t at, int rcpt, struct slice word, struct slice detail,
+                                       void *user),
+                          void *user, struct err *e);
+/* The octets of one message appended to `out`. ERR_NOT_FOUND. */
+enum err_code queue_read(struct queue *q, const char *id, struct buf *out, struct err *e);
+
+/* Requests, carried out by whoever holds the lease: this process when nobody does, else they are
+ * left in the directory for the holder, which looks at queue_obey. */
+enum queue_verb { QUEUE_HOLD, QUEUE_RELEASE, QUEUE_DROP, QUEUE_FLUSH };
+/* `id` NULL only for QUEUE_FLUSH: all. Waits up to `timeout_ms` for a holder; ERR_TIMEOUT. */
+enum err_code queue_request(struct queue *q, enum queue_verb verb, const char *id,
+                            unsigned timeout_ms, struct err *e);
+/* Carry out what others asked for. Called by the process that holds leases, now and then. */
+void queue_obey(struct queue *q);
+
+#endif

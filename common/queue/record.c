@@ -1,0 +1,264 @@
+/* record: the format of segments and journals. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/ascii.h"
+#include "base/crc32c.h"
+#include "base/num.h"
+#include "queue/impl.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+void queue_path(const struct queue *q, char path[PATH_MAX], const char *name, const char *ending) {
+    snprintf(path, PATH_MAX, "%s/%s%s", q->dir, name, ending);
+}
+
+static ssize_t read_at(int fd, void *p, size_t n, uint64_t offset) {
+    size_t got = 0;
+
+    while (got < n) {
+        ssize_t r = pread(fd, (char *)p + got, n - got, (off_t)(offset + got));
+
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return -1;
+        if (r == 0) break;
+        got += (size_t)r;
+    }
+    return (ssize_t)got;
+}
+
+static bool take_hex(struct slice s, uint32_t *out) {
+    uint32_t v = 0;
+
+    if (s.n != 8) return false;
+    for (size_t i = 0; i < 8; i++) {
+        int d = ascii_hex(s.p[i]);
+
+        if (d < 0) return false;
+        v = v << 4 | (uint32_t)d;
+    }
+    *out = v;
+    return true;
+}
+
+static bool is_id(struct slice s) {
+    if (s.n == 0 || s.n >= QUEUE_ID_MAX) return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (!ascii_is_alnum(s.p[i])) return false;
+    return true;
+}
+
+enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record *r) {
+    char text[RECORD_HEADER_MAX];
+    ssize_t n = read_at(fd, text, sizeof text, offset);
+    struct slice line, word[6], rest;
+    uint64_t env_size, size;
+
+    if (offset >= file_size) return STEP_MORE;
+    if (n <= 0) return STEP_BAD;
+    rest = slice_of(text, (size_t)n);
+    if (!slice_cut(rest, '\n', &line, &rest)) return STEP_BAD;
+    r->at = offset + line.n + 1;
+    for (size_t i = 0; i < 5; i++)
+        if (!slice_word(&line, &word[i])) return STEP_BAD;
+    if (line.n != 0 || !slice_eq(word[0], S("PBM1")) || !is_id(word[1]) ||
+        !num_parse(word[2], ENVELOPE_BYTES_MAX, &env_size) ||
+        !num_parse(word[3], (uint64_t)1 << 40, &size) || !take_hex(word[4], &r->crc))
+        return STEP_BAD;
+    memcpy(r->id, word[1].p, word[1].n);
+    r->id[word[1].n] = 0;
+    r->env_size = (uint32_t)env_size;
+    r->size = size;
+    return r->at + env_size + size + 1 <= file_size ? STEP_DONE : STEP_BAD;
+}
+
+bool record_is_whole(int fd, const struct record *r) {
+    enum { CHUNK = 128 * 1024 };
+    uint64_t left = r->env_size + r->size, at = r->at;
+    char *p = malloc(CHUNK), last = 0;
+    uint32_t crc = 0;
+    bool ok = p != NULL;
+
+    while (ok && left > 0) {
+        size_t n = left < CHUNK ? (size_t)left : CHUNK;
+
+        ok = read_at(fd, p, n, at) == (ssize_t)n;
+        if (ok) crc = crc32c(crc, slice_of(p, n));
+        at += n;
+        left -= n;
+    }
+    free(p);
+    return ok && crc == r->crc && read_at(fd, &last, 1, at) == 1 && last == '\n';
+}
+
+enum err_code record_envelope(int fd, uint64_t at, uint32_t size, struct buf *out, struct err *e) {
+    char *p = buf_room(out, size);
+
+    if (!p) return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for the envelope");
+    if (read_at(fd, p, size, at) != (ssize_t)size) return err_sys(e, "cannot read the queue");
+    buf_grown(out, size);
+    return OK;
+}
+
+/* --- journal -------------------------------------------------------------------------------------
+ */
+
+bool journal_next(struct slice *text, struct journal_line *l) {
+    size_t end;
+
+    while ((end = slice_chr(*text, '\n')) != SLICE_NONE) {
+        struct slice line = slice_first(*text, end), crc, rest, word;
+        uint32_t sum;
+        uint64_t v;
+
+        *text = slice_from(*text, end + 1);
+        slice_cut(line, ' ', &crc, &rest);
+        if (!take_hex(crc, &sum) || crc32c(0, rest) != sum) continue;
+        if (!slice_word(&rest, &word) || !num_parse(word, INT64_MAX, &v)) continue;
+        l->at = (wall_t)v;
+        if (!slice_word(&rest, &l->id) || !is_id(l->id) || !slice_word(&rest, &word)) continue;
+        l->rcpt = -1;
+        if (!slice_eq(word, S("*"))) {
+            if (!num_parse(word, ENVELOPE_RCPT_MAX, &v)) continue;
+            l->rcpt = (int)v;
+        }
+        if (!slice_word(&rest, &l->word)) continue;
+        l->detail = slice_trim(rest);
+        return true;
+    }
+    return false;
+}
+
+static enum err_code open_journal(struct queue *q, struct segment *s, struct err *e) {
+    char path[PATH_MAX], last = '\n';
+    struct stat st;
+
+    queue_path(q, path, s->name, ".jnl");
+    s->journal_fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (s->journal_fd < 0) return err_sys(e, "cannot open %s", path);
+    /* A line that a crash tore is ended, so that the next one stands alone. */
+    if (fstat(s->journal_fd, &st) == 0 && st.st_size > 0 &&
+        pread(s->journal_fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
+        return file_write(s->journal_fd, S("\n"), path, e);
+    return OK;
+}
+
+enum err_code journal_add(struct queue *q, struct segment *s, const char *id, int rcpt,
+                          const char *word, struct slice detail, struct err *e) {
+    struct buf line;
+    char who[16] = "*";
+    enum err_code code;
+    uint32_t crc;
+
+    if (s->journal_fd < 0) {
+        code = open_journal(q, s, e);
+        if (code != OK) return code;
+    }
+    if (rcpt >= 0) snprintf(who, sizeof who, "%d", rcpt);
+    buf_init(&line, JOURNAL_DETAIL_MAX + 256);
+    buf_addf(&line, "00000000 %lld %s %s %s ", (long long)clock_wall(), id, who, word);
+    detail = slice_first(detail, JOURNAL_DETAIL_MAX);
+    buf_add(&line, detail);
+    if (line.bad) {
+        buf_release(&line);
+        return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for the journal");
+    }
+    for (size_t i = 0; i < line.n; i++)
+        if (line.p[i] == '\n' || line.p[i] == '\r' || line.p[i] == 0) line.p[i] = ' ';
+    crc = crc32c(0, slice_from(buf_slice(&line), 9));
+    for (size_t i = 0; i < 8; i++) line.p[i] = "0123456789abcdef"[crc >> (28 - 4 * i) & 15];
+    buf_addc(&line, '\n');
+    code = line.bad ? ERR_MEMORY
+                    : file_write(s->journal_fd, buf_slice(&line), "the queue's journal", e);
+    buf_release(&line);
+    return code;
+}
+
+enum err_code journal_read(const struct queue *q, const char *name, struct buf *out,
+                           struct err *e) {
+    char path[PATH_MAX];
+    struct err why = {0};
+    enum err_code code;
+
+    queue_path(q, path, name, ".jnl");
+    code = file_read(path, out, &why);
+    if (code == ERR_NOT_FOUND) return OK;
+    if (code != OK && e) *e = why;
+    return code;
+}
+
+void journal_apply(const struct journal_line *l, struct journal_state *j, uint8_t *state,
+                   size_t rcpt_count) {
+    uint64_t v;
+
+    if (slice_eq(l->word, S("delivered")) || slice_eq(l->word, S("failed"))) {
+        uint8_t s = slice_eq(l->word, S("delivered")) ? QUEUE_DELIVERED : QUEUE_FAILED;
+
+        if (l->rcpt >= 0 && (size_t)l->rcpt < rcpt_count) state[l->rcpt] = s;
+    } else if (slice_eq(l->word, S("drop"))) {
+        for (size_t i = 0; i < rcpt_count; i++)
+            if (state[i] == QUEUE_PENDING) state[i] = QUEUE_FAILED;
+    } else if (slice_eq(l->word, S("next"))) {
+        if (num_parse(l->detail, INT64_MAX, &v)) j->due = (wall_t)v;
+        j->attempts++;
+    } else if (slice_eq(l->word, S("hold"))) {
+        j->is_held = true;
+    } else if (slice_eq(l->word, S("release"))) {
+        j->is_held = false;
+        j->due = 0;
+    } else if (slice_eq(l->word, S("flush"))) {
+        j->due = 0;
+    } else if (slice_eq(l->word, S("delay"))) {
+        j->is_delay_told = true;
+    }
+}
+
+/* --- names ---------------------------------------------------------------------------------------
+ */
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void segment_names_free(char **names, size_t count) {
+    for (size_t i = 0; i < count; i++) free(names[i]);
+    free(names);
+}
+
+enum err_code segment_names(const struct queue *q, char ***names, size_t *count, struct err *e) {
+    DIR *d = opendir(q->dir);
+    struct dirent *entry;
+    char **v = NULL;
+    size_t n = 0, cap = 0;
+
+    if (!d) return err_sys(e, "cannot read %s", q->dir);
+    while ((entry = readdir(d)) != NULL) {
+        struct slice name = slice_str(entry->d_name);
+
+        if (!slice_ends(name, S(".seg")) || !is_id(slice_first(name, name.n - 4))) continue;
+        if (n == cap) {
+            char **more = realloc(v, (cap ? cap * 2 : 16) * sizeof *v);
+
+            if (!more) break;
+            v = more;
+            cap = cap ? cap * 2 : 16;
+        }
+        v[n] = strndup(name.p, name.n - 4);
+        if (!v[n]) break;
+        n++;
+    }
+    closedir(d);
+    if (entry) {
+        segment_names_free(v, n);
+        return err_set(e, ERR_MEMORY, "no memory to read the queue");
+    }
+    if (n) qsort(v, n, sizeof *v, by_name);
+    *names = v;
+    *count = n;
+    return OK;
+}

@@ -1,0 +1,524 @@
+/* work: leases, the lanes, and what is noted of each message. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "queue/impl.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+#include "sys/lock.h"
+
+enum err_code queue_open(const char *dir, const struct log *log, struct queue **out,
+                         struct err *e) {
+    struct queue *q;
+    pthread_condattr_t monotonic;
+    enum err_code code = file_mkdirs(dir, 0700, e);
+
+    if (code != OK) return code;
+    if (access(dir, R_OK | W_OK | X_OK) < 0) return err_sys(e, "cannot use the queue in %s", dir);
+    q = calloc(1, sizeof *q);
+    if (!q) return err_set(e, ERR_MEMORY, "no memory for the queue");
+    if (snprintf(q->dir, sizeof q->dir, "%s", dir) >= (int)sizeof q->dir) {
+        free(q);
+        return err_set(e, ERR_LIMIT, "the path %s is too long", dir);
+    }
+    q->log = log;
+    pthread_mutex_init(&q->writing, NULL);
+    pthread_mutex_init(&q->pending_lock, NULL);
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&q->pending_more, NULL);
+    for (int i = 0; i < QUEUE_LANES; i++) pthread_cond_init(&q->heap[i].changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    q->pending_end = &q->pending;
+    *out = q;
+    return OK;
+}
+
+/* --- lanes: binary heaps by due time
+ * --------------------------------------------------------------- */
+
+static bool before(const struct queue_msg *a, const struct queue_msg *b) {
+    return a->due != b->due ? a->due < b->due : a->at < b->at;
+}
+
+static void place(struct heap *h, size_t i, struct queue_msg *m) {
+    h->v[i] = m;
+    m->heap_at = i;
+}
+
+static void sift(struct heap *h, size_t i) {
+    struct queue_msg *m = h->v[i];
+
+    while (i > 0 && before(m, h->v[(i - 1) / 2])) {
+        place(h, i, h->v[(i - 1) / 2]);
+        i = (i - 1) / 2;
+    }
+    for (;;) {
+        size_t child = 2 * i + 1;
+
+        if (child >= h->n) break;
+        if (child + 1 < h->n && before(h->v[child + 1], h->v[child])) child++;
+        if (!before(h->v[child], m)) break;
+        place(h, i, h->v[child]);
+        i = child;
+    }
+    place(h, i, m);
+}
+
+bool queue_line_up(struct queue *q, struct queue_msg *m) {
+    struct heap *h = &q->heap[m->lane];
+
+    if (m->is_held || m->is_in_heap) return true;
+    if (h->n == h->cap) {
+        size_t cap = h->cap ? h->cap * 2 : 64;
+        struct queue_msg **v = realloc(h->v, cap * sizeof *v);
+
+        if (!v) return false;
+        h->v = v;
+        h->cap = cap;
+    }
+    m->is_in_heap = true;
+    place(h, h->n, m);
+    h->n++;
+    sift(h, h->n - 1);
+    pthread_cond_signal(&h->changed);
+    return true;
+}
+
+void queue_line_out(struct queue *q, struct queue_msg *m) {
+    struct heap *h = &q->heap[m->lane];
+    size_t i = m->heap_at;
+
+    if (!m->is_in_heap) return;
+    m->is_in_heap = false;
+    h->n--;
+    if (i == h->n) return;
+    place(h, i, h->v[h->n]);
+    sift(h, i);
+}
+
+struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now) {
+    struct heap *h = &q->heap[lane];
+    struct queue_msg *m = NULL;
+
+    pthread_mutex_lock(&q->lock);
+    if (h->n > 0 && h->v[0]->due <= now) {
+        m = h->v[0];
+        queue_line_out(q, m);
+        m->is_out = true;
+        q->out_count++;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return m;
+}
+
+wall_t queue_due(struct queue *q, enum queue_lane lane) {
+    wall_t due;
+
+    pthread_mutex_lock(&q->lock);
+    due = q->heap[lane].n > 0 ? q->heap[lane].v[0]->due : INT64_MAX;
+    pthread_mutex_unlock(&q->lock);
+    return due;
+}
+
+void queue_wait(struct queue *q, enum queue_lane lane, unsigned timeout_ms) {
+    struct heap *h = &q->heap[lane];
+    struct timespec until;
+    unsigned wakes;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
+    pthread_mutex_lock(&q->lock);
+    wakes = q->wakes;
+    while (wakes == q->wakes && !(h->n > 0 && h->v[0]->due <= clock_wall()))
+        if (pthread_cond_timedwait(&h->changed, &q->lock, &until) == ETIMEDOUT) break;
+    pthread_mutex_unlock(&q->lock);
+}
+
+void queue_wake(struct queue *q) {
+    pthread_mutex_lock(&q->lock);
+    q->wakes++;
+    for (int i = 0; i < QUEUE_LANES; i++) pthread_cond_broadcast(&q->heap[i].changed);
+    pthread_mutex_unlock(&q->lock);
+}
+
+void queue_count(struct queue *q, size_t *all, size_t *out) {
+    pthread_mutex_lock(&q->lock);
+    if (all) *all = q->message_count;
+    if (out) *out = q->out_count;
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* --- leases
+ * ---------------------------------------------------------------------------------------- */
+
+void segment_end(struct queue *q, struct segment *s) {
+    char path[PATH_MAX], aside[PATH_MAX];
+
+    if (s->finished == s->messages) {
+        queue_path(q, path, s->name, ".seg");
+        /* The segment first: a journal alone is nothing, a segment alone would be delivered again.
+         */
+        if (s->is_damaged) {
+            queue_path(q, aside, s->name, ".bad");
+            rename(path, aside);
+        } else {
+            unlink(path);
+        }
+        queue_path(q, path, s->name, ".jnl");
+        unlink(path);
+    }
+    fd_close(&s->fd);
+    fd_close(&s->journal_fd);
+    free(s);
+}
+
+static void drop_if_done(struct queue *q, struct segment *s) {
+    if (s->is_writer || s->finished != s->messages) return;
+    for (struct segment **at = &q->segments; *at; at = &(*at)->next) {
+        if (*at != s) continue;
+        *at = s->next;
+        segment_end(q, s);
+        return;
+    }
+}
+
+/* Read the envelope of a record far enough to know how many recipients it has and when it came. */
+static enum err_code make_msg(struct segment *s, const struct record *r, struct queue_msg **out,
+                              struct err *e) {
+    struct queue_msg *m = NULL;
+    struct envelope env;
+    struct arena a;
+    struct buf text;
+    enum err_code code;
+
+    arena_init(&a, 4 * ENVELOPE_BYTES_MAX);
+    buf_init(&text, ENVELOPE_BYTES_MAX);
+    code = record_envelope(s->fd, r->at, r->env_size, &text, e);
+    if (code == OK) code = envelope_parse(buf_slice(&text), &a, &env, e);
+    if (code == OK) {
+        m = calloc(1, sizeof *m + env.rcpt_count);
+        if (!m) code = err_set(e, ERR_MEMORY, "no memory for the queue");
+    }
+    if (code == OK) {
+        m->seg = s;
+        memcpy(m->id, r->id, sizeof m->id);
+        m->at = r->at;
+        m->env_size = r->env_size;
+        m->size = r->size;
+        m->rcpt_count = (uint32_t)env.rcpt_count;
+        m->arrived = env.arrived;
+    }
+    buf_release(&text);
+    arena_release(&a);
+    *out = m;
+    return code;
+}
+
+static bool is_finished(const struct queue_msg *m) {
+    for (size_t i = 0; i < m->rcpt_count; i++)
+        if (m->state[i] == QUEUE_PENDING) return false;
+    return true;
+}
+
+/* A table of the messages of a segment by id, so that a journal is applied in one pass. */
+struct table {
+    struct queue_msg **v;
+    size_t mask;
+};
+
+static size_t hash_id(struct slice id) {
+    uint64_t h = 14695981039346656037u;
+
+    for (size_t i = 0; i < id.n; i++) h = (h ^ (unsigned char)id.p[i]) * 1099511628211u;
+    return (size_t)(h ^ h >> 29);
+}
+
+static bool table_make(struct table *t, struct queue_msg *list, size_t count) {
+    size_t size = 16;
+
+    while (size < count * 2) size *= 2;
+    t->mask = size - 1;
+    t->v = calloc(size, sizeof *t->v);
+    if (!t->v) return false;
+    for (struct queue_msg *m = list; m; m = m->next) {
+        size_t i = hash_id(slice_str(m->id)) & t->mask;
+
+        while (t->v[i]) i = (i + 1) & t->mask;
+        t->v[i] = m;
+    }
+    return true;
+}
+
+static struct queue_msg *table_find(const struct table *t, struct slice id) {
+    size_t i = hash_id(id) & t->mask;
+
+    while (t->v[i] && !slice_eq(slice_str(t->v[i]->id), id)) i = (i + 1) & t->mask;
+    return t->v[i];
+}
+
+/* Read all records of a leased segment. What is behind the last whole one is a torn write. */
+static enum err_code read_segment(struct queue *q, struct segment *s, struct queue_msg **list,
+                                  struct err *e) {
+    struct stat st;
+    struct record r;
+    uint64_t at = 0;
+    enum step step;
+    enum err_code code = OK;
+
+    if (fstat(s->fd, &st) < 0) return err_sys(e, "cannot read segment %s", s->name);
+    while (code == OK && (step = record_read(s->fd, at, (uint64_t)st.st_size, &r)) == STEP_DONE) {
+        uint64_t end = r.at + r.env_size + r.size + 1;
+        struct queue_msg *m = NULL;
+        struct err why = {0};
+
+        if (record_is_whole(s->fd, &r)) {
+            code = make_msg(s, &r, &m, &why);
+            if (code == ERR_MEMORY) {
+                if (e) *e = why;
+                return code;
+            }
+        }
+        if (m) {
+            m->next = *list;
+            *list = m;
+            s->messages++;
+        } else if (end < (uint64_t)st.st_size) {
+            s->is_damaged = true;
+            log_event(q->log, LEVEL_ERROR, "damaged record in the queue", "segment",
+                      slice_str(s->name), "id", slice_str(r.id), "kept",
+                      S("as .bad when the rest is done"), NULL);
+            code = OK;
+        } else {
+            break;
+        }
+        at = end;
+    }
+    if (code == OK && at < (uint64_t)st.st_size) {
+        char n[24];
+
+        log_event(q->log, LEVEL_WARN, "torn end of a segment cut; it was never acknowledged",
+                  "segment", slice_str(s->name), "bytes", log_num(n, st.st_size - (int64_t)at),
+                  NULL);
+        if (ftruncate(s->fd, (off_t)at) < 0) code = err_sys(e, "cannot cut segment %s", s->name);
+    }
+    s->size = at;
+    return code;
+}
+
+static enum err_code replay(struct queue *q, struct segment *s, struct queue_msg *list,
+                            struct err *e) {
+    struct buf text;
+    struct slice rest;
+    struct journal_line l;
+    struct table t = {0};
+    enum err_code code;
+
+    buf_init(&text, JOURNAL_BYTES_MAX);
+    code = journal_read(q, s->name, &text, e);
+    if (code == OK && !table_make(&t, list, s->messages))
+        code = err_set(e, ERR_MEMORY, "no memory for the queue");
+    rest = buf_slice(&text);
+    while (code == OK && journal_next(&rest, &l)) {
+        struct queue_msg *m = table_find(&t, l.id);
+        struct journal_state j;
+
+        if (!m) continue;
+        j = (struct journal_state){m->due, m->attempts, m->is_held, m->is_delay_told};
+        journal_apply(&l, &j, m->state, m->rcpt_count);
+        m->due = j.due;
+        m->attempts = (uint16_t)(j.attempts > 65535 ? 65535 : j.attempts);
+        m->is_held = j.is_held;
+        m->is_delay_told = j.is_delay_told;
+    }
+    free(t.v);
+    buf_release(&text);
+    return code;
+}
+
+static enum err_code lease_one(struct queue *q, const char *name, unsigned *held, struct err *e) {
+    struct segment *s = calloc(1, sizeof *s);
+    struct queue_msg *list = NULL, *next;
+    struct stat st;
+    char path[PATH_MAX];
+    enum err_code code;
+
+    if (!s) return err_set(e, ERR_MEMORY, "no memory for the queue");
+    s->journal_fd = -1;
+    s->is_published = true;
+    snprintf(s->name, sizeof s->name, "%s", name);
+    queue_path(q, path, name, ".seg");
+    s->fd = open(path, O_RDWR | O_CLOEXEC);
+    if (s->fd < 0) {
+        /* Finished meanwhile by another process. */
+        code = errno == ENOENT ? OK : err_sys(e, "cannot open %s", path);
+        free(s);
+        return code;
+    }
+    code = lock_try(s->fd, LOCK_LEASE, true, path, e);
+    if (code == OK && lock_is_held(s->fd, LOCK_WRITER)) code = ERR_BUSY;
+    if (code != OK || fstat(s->fd, &st) < 0 || st.st_nlink == 0) {
+        close(s->fd);
+        free(s);
+        if (code == ERR_BUSY) ++*held;
+        return code == ERR_BUSY ? OK : code;
+    }
+    code = read_segment(q, s, &list, e);
+    if (code == OK) code = replay(q, s, list, e);
+    pthread_mutex_lock(&q->lock);
+    s->next = q->segments;
+    q->segments = s;
+    for (; list; list = next) {
+        next = list->next;
+        if (code != OK || is_finished(list)) {
+            s->finished += is_finished(list);
+            free(list);
+            continue;
+        }
+        list->prev = NULL;
+        list->next = q->messages;
+        if (list->next) list->next->prev = list;
+        q->messages = list;
+        q->message_count++;
+        if (!queue_line_up(q, list)) code = err_set(e, ERR_MEMORY, "no memory for the queue");
+    }
+    if (code == OK) drop_if_done(q, s);
+    pthread_mutex_unlock(&q->lock);
+    return code;
+}
+
+enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e) {
+    char **names = NULL;
+    size_t count = 0;
+    unsigned others = 0;
+    enum err_code code;
+
+    pthread_mutex_lock(&q->lock);
+    q->is_leasing = true;
+    pthread_mutex_unlock(&q->lock);
+    code = segment_names(q, &names, &count, e);
+    for (size_t i = 0; code == OK && i < count; i++) {
+        bool have = false;
+
+        pthread_mutex_lock(&q->lock);
+        for (struct segment *s = q->segments; s && !have; s = s->next)
+            have = strcmp(s->name, names[i]) == 0;
+        pthread_mutex_unlock(&q->lock);
+        if (!have) code = lease_one(q, names[i], &others, e);
+    }
+    segment_names_free(names, count);
+    if (code == OK) queue_sweep(q);
+    if (held) *held = others;
+    return code;
+}
+
+/* --- one message
+ * ----------------------------------------------------------------------------------- */
+
+const char *queue_msg_id(const struct queue_msg *m) { return m->id; }
+wall_t queue_msg_arrived(const struct queue_msg *m) { return m->arrived; }
+unsigned queue_msg_attempts(const struct queue_msg *m) { return m->attempts; }
+bool queue_msg_delay_told(const struct queue_msg *m) { return m->is_delay_told; }
+
+enum queue_state queue_msg_state(const struct queue_msg *m, size_t rcpt) {
+    return rcpt < m->rcpt_count ? (enum queue_state)m->state[rcpt] : QUEUE_FAILED;
+}
+
+enum err_code queue_msg_envelope(struct queue *q, const struct queue_msg *m, struct arena *a,
+                                 struct envelope *env, struct err *e) {
+    struct buf text;
+    enum err_code code;
+
+    (void)q;
+    buf_init(&text, ENVELOPE_BYTES_MAX);
+    code = record_envelope(m->seg->fd, m->at, m->env_size, &text, e);
+    if (code == OK) code = envelope_parse(buf_slice(&text), a, env, e);
+    buf_release(&text);
+    return code;
+}
+
+void queue_msg_body(const struct queue_msg *m, int *fd, uint64_t *offset, uint64_t *size) {
+    *fd = m->seg->fd;
+    *offset = m->at + m->env_size;
+    *size = m->size;
+}
+
+enum err_code queue_note(struct queue *q, struct queue_msg *m, size_t rcpt,
+                         const struct queue_outcome *o, struct err *e) {
+    static const char *const words[] = {"deferred", "delivered", "failed"};
+    enum err_code code;
+
+    if (rcpt >= m->rcpt_count) return err_set(e, ERR_BUG, "no recipient %zu", rcpt);
+    pthread_mutex_lock(&q->lock);
+    code = journal_add(q, m->seg, m->id, (int)rcpt, words[o->state], o->detail, e);
+    /* Even when the journal could not be written, this process will not send it again. */
+    m->state[rcpt] = (uint8_t)o->state;
+    pthread_mutex_unlock(&q->lock);
+    return code;
+}
+
+enum err_code queue_note_delay(struct queue *q, struct queue_msg *m, struct err *e) {
+    enum err_code code;
+
+    pthread_mutex_lock(&q->lock);
+    m->is_delay_told = true;
+    code = journal_add(q, m->seg, m->id, -1, "delay", S(""), e);
+    pthread_mutex_unlock(&q->lock);
+    return code;
+}
+
+enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e) {
+    struct segment *s = m->seg;
+    bool first;
+    enum err_code code;
+
+    if (s->journal_fd < 0) return OK;
+    code = file_sync(s->journal_fd, "the queue's journal", e);
+    pthread_mutex_lock(&q->lock);
+    first = !s->is_journal_durable;
+    s->is_journal_durable = true;
+    pthread_mutex_unlock(&q->lock);
+    if (code == OK && first) code = file_sync_dir(q->dir, e);
+    return code;
+}
+
+void queue_finish(struct queue *q, struct queue_msg *m) {
+    struct segment *s = m->seg;
+
+    queue_line_out(q, m);
+    if (m->prev) m->prev->next = m->next;
+    else q->messages = m->next;
+    if (m->next) m->next->prev = m->prev;
+    q->message_count--;
+    free(m);
+    s->finished++;
+    drop_if_done(q, s);
+}
+
+void queue_done(struct queue *q, struct queue_msg *m, enum queue_lane lane, wall_t next) {
+    pthread_mutex_lock(&q->lock);
+    m->is_out = false;
+    q->out_count--;
+    if (is_finished(m)) {
+        queue_finish(q, m);
+    } else {
+        if (next > 0) {
+            char text[24];
+
+            journal_add(q, m->seg, m->id, -1, "next", log_num(text, next), NULL);
+            if (m->attempts < 65535) m->attempts++;
+        }
+        m->lane = (uint8_t)lane;
+        m->due = next;
+        queue_line_up(q, m);
+    }
+    pthread_mutex_unlock(&q->lock);
+}
