@@ -90,14 +90,19 @@ void build_addresses(struct build *b, struct slice name, const struct address_li
 
         buf_reset(&one);
         if (ad->kind == ADDRESS_MAILBOX && ad->name.n > 0) {
-            struct address bare = *ad;
+            size_t name_end;
 
-            bare.name = S("");
             encword_put_phrase(&one, ad->name, &at);
-            buf_addc(&one, ' ');
-            buf_addc(&one, '<');
-            address_put_spec(&one, &bare);
+            name_end = one.n;
+            buf_add(&one, S(" <"));
+            address_put_spec(&one, ad);
             buf_addc(&one, '>');
+            if (at + (one.n - name_end) > BUILD_LINE_MAX - 2) {
+                buf_cut(&one, name_end);
+                buf_add(&one, S("\r\n <"));
+                address_put_spec(&one, ad);
+                buf_addc(&one, '>');
+            }
         } else if (ad->kind == ADDRESS_GROUP) {
             encword_put_phrase(&one, ad->name, &at);
             buf_addc(&one, ':');
