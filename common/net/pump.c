@@ -125,6 +125,7 @@ static bool step_out(struct pump *p) {
 
 static bool step_in(struct pump *p) {
     const struct engine_ops *ops = p->engine.ops;
+    mono_t deadline;
     char *room;
     size_t got = 0;
 
@@ -142,13 +143,22 @@ static bool step_in(struct pump *p) {
         broken(p);
         return true;
     }
-    switch (read_some(p, room, PUMP_READ - p->left.n, ops->deadline(p->engine.self), &got)) {
+    deadline = ops->deadline(p->engine.self);
+    if (p->cap && p->cap < deadline) deadline = p->cap;
+    switch (read_some(p, room, PUMP_READ - p->left.n, deadline, &got)) {
     case IO_OK:
         if (p->trace) p->trace(p->trace_user, false, slice_of(room, got));
         buf_grown(&p->left, got);
         buf_drop(&p->left, ops->feed(p->engine.self, buf_slice(&p->left), clock_mono()));
         break;
-    case IO_TIMEOUT: ops->tick(p->engine.self, clock_mono()); break;
+    case IO_TIMEOUT:
+        if (p->cap && clock_mono() >= p->cap) {
+            err_mail(&p->err, ERR_TIMEOUT, STATUS(4, 4, 2), "no answer in time");
+            broken(p);
+        } else {
+            ops->tick(p->engine.self, clock_mono());
+        }
+        break;
     case IO_EOF:
         p->is_eof = true;
         ops->eof(p->engine.self, clock_mono());

@@ -27,6 +27,7 @@ struct pump {
     bool is_eof;     /* the peer ended, and the engine was told */
     bool is_broken;  /* writing failed: what is in `out` is thrown away */
     struct err err;  /* why, when is_broken */
+    mono_t cap;      /* when all must be over, whatever the engine says; 0: no cap */
     /* A copy of all bytes in clear, when set; `is_out` says from us. */
     void (*trace)(void *user, bool is_out, struct slice bytes);
     void *trace_user;

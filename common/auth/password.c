@@ -1,0 +1,86 @@
+#include "auth/password.h"
+
+#include <crypt.h>
+#include <stdlib.h>
+
+#include "base/ascii.h"
+
+bool password_equal(struct slice a, struct slice b) {
+    unsigned char diff = a.n != b.n;
+
+    for (size_t i = 0; i < a.n; i++) diff |= (unsigned char)(a.p[i] ^ (b.n ? b.p[i % b.n] : 0));
+    return diff == 0;
+}
+
+static enum err_code hash(const char *setting, struct slice given, struct buf *out, struct err *e) {
+    struct crypt_data *data;
+    char text[PASSWORD_MAX + 1];
+    const char *made;
+    enum err_code code = OK;
+
+    if (given.n > PASSWORD_MAX || memchr(given.p ? given.p : "", 0, given.n))
+        return err_set(e, ERR_DENIED, "the password is too long or has a NUL");
+    data = calloc(1, sizeof *data);
+    if (!data) return err_mail(e, ERR_MEMORY, STATUS(4, 7, 0), "no memory to check a password");
+    if (given.n) memcpy(text, given.p, given.n);
+    text[given.n] = 0;
+    made = crypt_r(text, setting, data);
+    explicit_bzero(text, sizeof text);
+    if (!made || made[0] == '*')
+        code = err_set(e, ERR_UNSUPPORTED, "crypt(3) does not know this kind of password");
+    else if (!buf_add(out, slice_str(made)))
+        code = err_mail(e, ERR_MEMORY, STATUS(4, 7, 0), "no memory to check a password");
+    explicit_bzero(data, sizeof *data);
+    free(data);
+    return code;
+}
+
+/* $7$ (scrypt) at its usual cost takes 67 MiB: a few logins at once would take the machine down. */
+static bool is_too_dear(struct slice stored) { return slice_starts(stored, S("$7$")); }
+
+enum err_code password_check(struct slice stored, struct slice given, struct err *e) {
+    struct slice scheme = S("CRYPT");
+    struct buf made;
+    char setting[512];
+    enum err_code code;
+    size_t end;
+
+    if (slice_starts(stored, S("{")) && (end = slice_chr(stored, '}')) != SLICE_NONE) {
+        scheme = slice_of(stored.p + 1, end - 1);
+        stored = slice_from(stored, end + 1);
+    }
+    if (slice_ieq(scheme, S("PLAIN")) || slice_ieq(scheme, S("CLEARTEXT")))
+        return stored.n > 0 && password_equal(given, stored)
+                   ? OK
+                   : err_set(e, ERR_DENIED, "wrong password");
+    if (!slice_ieq(scheme, S("CRYPT")) && !slice_iends(scheme, S("-CRYPT")) &&
+        !slice_ieq(scheme, S("YESCRYPT")))
+        return err_set(e, ERR_UNSUPPORTED, "password scheme {%.*s} is not supported", SP(scheme));
+    if (stored.n == 0 || stored.n >= sizeof setting || stored.p[0] != '$' || is_too_dear(stored))
+        return err_set(e, ERR_UNSUPPORTED, "this kind of stored password is not supported");
+    memcpy(setting, stored.p, stored.n);
+    setting[stored.n] = 0;
+    buf_init(&made, CRYPT_OUTPUT_SIZE + 1);
+    code = hash(setting, given, &made, e);
+    if (code == OK && !password_equal(buf_slice(&made), stored))
+        code = err_set(e, ERR_DENIED, "wrong password");
+    buf_release(&made);
+    return code;
+}
+
+enum err_code password_make(struct slice password, struct buf *out, struct err *e) {
+    char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+
+    if (!crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof setting))
+        return err_sys(e, "cannot make a salt");
+    buf_add(out, S("{CRYPT}"));
+    return hash(setting, password, out, e);
+}
+
+void password_waste(struct slice given) {
+    struct buf out;
+
+    buf_init(&out, CRYPT_OUTPUT_SIZE + 1);
+    hash("$y$j9T$abcdefghijklmnopqrstu.", slice_first(given, PASSWORD_MAX), &out, NULL);
+    buf_release(&out);
+}

@@ -1,0 +1,248 @@
+#include "conf/alias.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/ascii.h"
+#include "base/buf.h"
+#include "sys/file.h"
+
+struct entry {
+    struct slice name;
+    struct slice *values;
+    size_t count;
+};
+
+struct aliases {
+    const char *path;
+    pthread_mutex_t lock;
+    struct arena arena;
+    struct entry *entries; /* sorted by name, folded */
+    size_t count;
+    struct timespec changed;
+    off_t size;
+    ino_t inode;
+    bool is_loaded;
+};
+
+enum err_code aliases_new(const char *path, struct aliases **out, struct err *e) {
+    struct aliases *a = calloc(1, sizeof *a);
+
+    if (!a) return err_set(e, ERR_MEMORY, "no memory for aliases");
+    a->path = path;
+    pthread_mutex_init(&a->lock, NULL);
+    arena_init(&a->arena, 8 * (size_t)ALIAS_FILE_MAX);
+    *out = a;
+    return OK;
+}
+
+void aliases_free(struct aliases *a) {
+    if (!a) return;
+    pthread_mutex_destroy(&a->lock);
+    arena_release(&a->arena);
+    free(a);
+}
+
+/* The next part of `*s` up to `stop` outside quotes; quotes around it are taken off. */
+static bool next_part(struct slice *s, char stop, struct slice *part) {
+    bool quoted = false;
+    size_t i = 0;
+
+    if (s->n == 0) return false;
+    for (; i < s->n; i++) {
+        if (s->p[i] == '"') quoted = !quoted;
+        else if (s->p[i] == stop && !quoted) break;
+    }
+    *part = slice_trim(slice_first(*s, i));
+    *s = slice_from(*s, i < s->n ? i + 1 : i);
+    if (part->n >= 2 && part->p[0] == '"' && part->p[part->n - 1] == '"' &&
+        slice_chr(*part, '@') == SLICE_NONE)
+        *part = slice_of(part->p + 1, part->n - 2);
+    return true;
+}
+
+static enum err_code include(struct aliases *a, struct slice path, struct buf *out, struct err *e) {
+    char name[4096];
+    struct buf text;
+    struct slice rest, line;
+    enum err_code code;
+
+    if (path.n >= sizeof name || path.n == 0 || path.p[0] != '/')
+        return err_set(e, ERR_CONFIG, ":include: wants an absolute path");
+    memcpy(name, path.p, path.n);
+    name[path.n] = 0;
+    buf_init(&text, ALIAS_FILE_MAX);
+    code = file_read(name, &text, e);
+    rest = buf_slice(&text);
+    while (code == OK && slice_line(&rest, &line)) {
+        line = slice_trim(line);
+        if (line.n == 0 || line.p[0] == '#') continue;
+        if (slice_starts(line, S(":include:")) || line.p[0] == '/' || line.p[0] == '|')
+            code =
+                err_set(e, ERR_CONFIG, "%s: only addresses are allowed in an included file", name);
+        buf_addc(out, ',');
+        buf_add(out, line);
+    }
+    if (code == OK && out->bad) code = err_set(e, ERR_LIMIT, "%s is too large", name);
+    buf_release(&text);
+    (void)a;
+    return code;
+}
+
+static enum err_code add_values(struct aliases *a, struct entry *entry, struct slice text,
+                                struct err *e) {
+    struct slice rest = text, part;
+    struct buf more;
+    size_t count = 0;
+    enum err_code code = OK;
+
+    buf_init(&more, ALIAS_FILE_MAX);
+    while (code == OK && next_part(&rest, ',', &part))
+        if (slice_starts(part, S(":include:")))
+            code = include(a, slice_trim(slice_from(part, 9)), &more, e);
+    for (int pass = 0; code == OK && pass < 2; pass++) {
+        struct slice sources[2] = {text, buf_slice(&more)};
+
+        if (pass == 1) {
+            entry->values = arena_new(&a->arena, count * sizeof *entry->values);
+            if (!entry->values) code = err_set(e, ERR_MEMORY, "no memory for aliases");
+            count = 0;
+        }
+        for (int i = 0; code == OK && i < 2; i++) {
+            while (code == OK && next_part(&sources[i], ',', &part)) {
+                if (part.n == 0 || slice_starts(part, S(":include:"))) continue;
+                if (part.p[0] == '/' || part.p[0] == '|') {
+                    code =
+                        err_set(e, ERR_CONFIG, "\"%.60s\" would deliver to a %s, which is not done",
+                                arena_cstr(&a->arena, part), part.p[0] == '|' ? "command" : "file");
+                    continue;
+                }
+                if (pass == 1) entry->values[count] = arena_copy(&a->arena, part);
+                count++;
+                if (count > ALIAS_TARGETS_MAX)
+                    code = err_set(e, ERR_LIMIT, "an alias has more than %d values",
+                                   ALIAS_TARGETS_MAX);
+            }
+        }
+    }
+    entry->count = count;
+    if (code == OK && count == 0) code = err_set(e, ERR_CONFIG, "the alias has no value");
+    buf_release(&more);
+    return code;
+}
+
+static int by_name(const void *x, const void *y) {
+    return slice_icmp(((const struct entry *)x)->name, ((const struct entry *)y)->name);
+}
+
+static enum err_code parse(struct aliases *a, struct slice text, struct err *e) {
+    struct slice rest = text, line, next;
+    size_t cap = 1, number = 0;
+    struct buf joined;
+    enum err_code code = OK;
+
+    while (slice_line(&rest, &line)) cap++;
+    a->entries = arena_new(&a->arena, cap * sizeof *a->entries);
+    a->count = 0;
+    if (!a->entries) return err_set(e, ERR_MEMORY, "no memory for aliases");
+    buf_init(&joined, ALIAS_FILE_MAX);
+    while (code == OK && slice_line(&text, &line)) {
+        struct slice name, values;
+        size_t start = ++number;
+
+        buf_reset(&joined);
+        buf_add(&joined, line);
+        while (text.n > 0 && ascii_is_wsp(text.p[0]) && slice_line(&text, &next)) {
+            number++;
+            if (slice_trim(next).n > 0 && slice_trim(next).p[0] == '#') continue;
+            buf_add(&joined, next);
+        }
+        values = slice_trim(buf_slice(&joined));
+        if (values.n == 0 || values.p[0] == '#') continue;
+        if (slice_chr(values, ':') == SLICE_NONE || !next_part(&values, ':', &name) ||
+            name.n == 0) {
+            code = err_set(e, ERR_CONFIG, "a line is \"name: value, value\"");
+        } else {
+            a->entries[a->count].name = arena_copy(&a->arena, name);
+            code = add_values(a, &a->entries[a->count], slice_trim(values), e);
+            a->count++;
+        }
+        if (code != OK) {
+            err_note(e, "%s:%zu", a->path, start);
+            if (e) e->code = code = ERR_CONFIG, e->status = STATUS(4, 3, 5);
+        }
+    }
+    buf_release(&joined);
+    if (code == OK && a->arena.bad) code = err_set(e, ERR_MEMORY, "no memory for aliases");
+    if (code == OK) qsort(a->entries, a->count, sizeof *a->entries, by_name);
+    return code;
+}
+
+static enum err_code load(struct aliases *a, struct err *e) {
+    struct stat st;
+    struct buf text;
+    enum err_code code;
+
+    if (stat(a->path, &st) < 0) {
+        if (errno != ENOENT) return err_sys(e, "cannot read %s", a->path);
+        a->count = 0;
+        a->is_loaded = false;
+        return OK;
+    }
+    if (a->is_loaded && st.st_size == a->size && st.st_ino == a->inode &&
+        st.st_mtim.tv_sec == a->changed.tv_sec && st.st_mtim.tv_nsec == a->changed.tv_nsec)
+        return OK;
+    buf_init(&text, ALIAS_FILE_MAX);
+    code = file_read(a->path, &text, e);
+    if (code == OK) {
+        arena_reset(&a->arena);
+        a->is_loaded = false;
+        code = parse(a, buf_slice(&text), e);
+        if (code != OK) a->count = 0;
+    }
+    if (code == OK) {
+        a->is_loaded = true;
+        a->size = st.st_size;
+        a->inode = st.st_ino;
+        a->changed = st.st_mtim;
+    }
+    if (code != OK && e && e->status.cls == 0) e->status = STATUS(4, 3, 0);
+    buf_release(&text);
+    return code;
+}
+
+enum err_code aliases_find(struct aliases *a, struct slice name, struct arena *arena,
+                           struct slice **values, size_t *count, struct err *e) {
+    struct entry key = {.name = name};
+    const struct entry *found;
+    enum err_code code;
+
+    *values = NULL;
+    *count = 0;
+    pthread_mutex_lock(&a->lock);
+    code = load(a, e);
+    found =
+        code == OK && a->count ? bsearch(&key, a->entries, a->count, sizeof key, by_name) : NULL;
+    if (found) {
+        *values = arena_new(arena, found->count * sizeof **values);
+        if (!*values) code = err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for aliases");
+        for (size_t i = 0; code == OK && i < found->count; i++)
+            (*values)[i] = arena_copy(arena, found->values[i]);
+        if (code == OK) *count = found->count;
+    }
+    pthread_mutex_unlock(&a->lock);
+    return code;
+}
+
+enum err_code aliases_check(struct aliases *a, size_t *count, struct err *e) {
+    enum err_code code;
+
+    pthread_mutex_lock(&a->lock);
+    a->is_loaded = false;
+    code = load(a, e);
+    *count = a->count;
+    pthread_mutex_unlock(&a->lock);
+    return code;
+}

@@ -1,0 +1,197 @@
+#include "deliver/route.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dns/name.h"
+#include "sys/clock.h"
+
+const char *route_kind_name(enum route_kind kind) {
+    static const char *const names[] = {"mx", "implicit", "relay", "literal", "fixed"};
+
+    return names[kind];
+}
+
+/* Addresses of one host, families in turn so that the cap never leaves one out. */
+static enum err_code fill_addrs(struct resolver *r, struct route_host *h, uint16_t port,
+                                struct arena *a, struct err *e) {
+    struct resolve_hosts found;
+    enum err_code code = resolver_hosts(r, slice_str(h->name), port, a, &found, e);
+    bool want_ipv6 = true;
+    size_t left = found.count;
+
+    if (code == ERR_SYNTAX) {
+        h->result = DNS_NXDOMAIN;
+        h->why = S("not a host name");
+        return OK;
+    }
+    if (code != OK) return code;
+    h->result = found.result;
+    h->security = found.security;
+    h->why = found.why;
+    while (left > 0 && h->addr_count < ROUTE_ADDRS_MAX) {
+        size_t pick = found.count;
+
+        for (size_t i = 0; i < found.count && pick == found.count; i++)
+            if (found.addrs[i].len && addr_is_ipv6(&found.addrs[i]) == want_ipv6) pick = i;
+        if (pick < found.count) {
+            h->addrs[h->addr_count++] = found.addrs[pick];
+            found.addrs[pick].len = 0;
+            left--;
+        }
+        want_ipv6 = !want_ipv6;
+    }
+    return OK;
+}
+
+static enum err_code no_way(struct route *out, enum err_code code, struct mail_status st,
+                            const char *why) {
+    out->code = err_mail(&out->err, code, st, "%s", why);
+    return OK;
+}
+
+static int by_preference(const void *x, const void *y) {
+    const struct route_host *a = x, *b = y;
+
+    return (a->preference > b->preference) - (a->preference < b->preference);
+}
+
+/* Order by preference; hosts of equal preference in random order (RFC 5321 5.1). */
+static void order(struct route_host *v, size_t n) {
+    for (size_t i = n; i > 1; i--) {
+        size_t j = random_below((uint32_t)i);
+        struct route_host t = v[i - 1];
+
+        v[i - 1] = v[j];
+        v[j] = t;
+    }
+    qsort(v, n, sizeof *v, by_preference);
+}
+
+/* This host in the list means that it must not pass mail to itself or to hosts less preferred. */
+static void cut_at_self(const struct conf *c, struct route *out) {
+    for (size_t i = 0; i < out->host_count; i++) {
+        if (!slice_ieq(slice_str(out->hosts[i].name), slice_str(c->hostname))) continue;
+        for (size_t j = 0; j < out->host_count; j++)
+            if (out->hosts[j].preference >= out->hosts[i].preference) out->hosts[j].is_self = true;
+        return;
+    }
+}
+
+static enum err_code judge(struct route *out) {
+    bool failed = false, found = false, self = false;
+
+    for (size_t i = 0; i < out->host_count; i++) {
+        const struct route_host *h = &out->hosts[i];
+
+        if (h->is_self) self = true;
+        else if (h->addr_count) found = true;
+        else if (h->result == DNS_FAILED) failed = true;
+    }
+    if (found) return OK;
+    if (out->kind == ROUTE_RELAY)
+        return no_way(out, ERR_DNS, STATUS(4, 4, 3), "the relay's name has no address now");
+    if (failed)
+        return no_way(out, ERR_DNS, STATUS(4, 4, 3),
+                      "the name servers of the mail hosts do not answer");
+    if (self)
+        return no_way(out, ERR_NOT_FOUND, STATUS(5, 4, 6),
+                      "the MX points back to this host, which does not have the domain");
+    if (out->kind == ROUTE_IMPLICIT)
+        return no_way(out, ERR_NOT_FOUND, STATUS(5, 1, 2),
+                      "the domain has neither MX nor address records");
+    return no_way(out, ERR_NOT_FOUND, STATUS(5, 4, 4), "no MX host of the domain has an address");
+}
+
+static enum err_code one_host(struct resolver *r, struct route *out, enum route_kind kind,
+                              const char *name, uint16_t port, struct arena *a, struct err *e) {
+    enum err_code code;
+
+    out->kind = kind;
+    out->hosts = arena_new(a, sizeof *out->hosts);
+    if (!out->hosts) return err_set(e, ERR_MEMORY, "no memory for a route");
+    out->host_count = 1;
+    out->hosts[0].name = name;
+    code = fill_addrs(r, &out->hosts[0], port, a, e);
+    return code != OK ? code : judge(out);
+}
+
+static enum err_code from_mx(struct resolver *r, const struct conf *c, const struct dns_answer *mx,
+                             struct arena *a, struct route *out, struct err *e) {
+    size_t n = 0;
+
+    out->kind = ROUTE_MX;
+    out->cnames = mx->cnames;
+    if (mx->count == 1 && mx->records[0].name.n == 0) {
+        out->is_null_mx = true;
+        return no_way(out, ERR_NOT_FOUND, STATUS(5, 1, 10), "the domain takes no mail (null MX)");
+    }
+    out->hosts = arena_new(a, mx->count * sizeof *out->hosts);
+    if (!out->hosts) return err_set(e, ERR_MEMORY, "no memory for a route");
+    for (size_t i = 0; i < mx->count; i++) {
+        if (mx->records[i].name.n == 0) continue; /* "." beside others means nothing */
+        out->hosts[n].name = arena_cstr(a, mx->records[i].name);
+        out->hosts[n].preference = mx->records[i].preference;
+        if (!out->hosts[n].name) return err_set(e, ERR_MEMORY, "no memory for a route");
+        n++;
+    }
+    order(out->hosts, n);
+    out->host_count = n < ROUTE_HOSTS_MAX ? n : ROUTE_HOSTS_MAX;
+    for (size_t i = 0; i < out->host_count; i++) {
+        enum err_code code = fill_addrs(r, &out->hosts[i], c->mx_port, a, e);
+
+        if (code != OK) return code;
+    }
+    cut_at_self(c, out);
+    return judge(out);
+}
+
+static enum err_code literal(struct resolver *r, const struct conf *c, struct slice domain,
+                             struct arena *a, struct route *out, struct err *e) {
+    struct slice inner = slice_of(domain.p + 1, domain.n - 2);
+
+    if (slice_istarts(inner, S("IPv6:"))) inner = slice_from(inner, 5);
+    return one_host(r, out, ROUTE_LITERAL, arena_cstr(a, inner), c->mx_port, a, e);
+}
+
+enum err_code route_find(struct resolver *r, const struct conf *c, struct slice domain,
+                         bool use_relay, struct arena *a, struct route *out, struct err *e) {
+    struct dns_answer mx;
+    struct buf ascii;
+    enum err_code code;
+
+    *out = (struct route){.domain = arena_cstr(a, domain)};
+    if (!out->domain) return err_set(e, ERR_MEMORY, "no memory for a route");
+    if (use_relay && c->relay.host)
+        return one_host(r, out, ROUTE_RELAY, c->relay.host, c->relay.port, a, e);
+    if (domain.n > 2 && domain.p[0] == '[' && domain.p[domain.n - 1] == ']')
+        return literal(r, c, domain, a, out, e);
+    buf_init(&ascii, NAME_UTF8_MAX);
+    code = name_to_ascii(&ascii, domain, &out->err);
+    if (code == OK) out->domain = arena_cstr(a, buf_slice(&ascii));
+    buf_release(&ascii);
+    if (code != OK) {
+        if (out->err.status.cls == 0)
+            out->err.status = code == ERR_LIBRARY ? STATUS(4, 3, 0) : STATUS(5, 1, 2);
+        out->code = code;
+        return OK;
+    }
+    code = resolver_ask(r, slice_str(out->domain), DNS_MX, a, &mx, e);
+    if (code == ERR_SYNTAX)
+        return no_way(out, ERR_NOT_FOUND, STATUS(5, 1, 2), "this is not a domain name");
+    if (code != OK) return code;
+    out->mx_result = mx.result;
+    out->mx_security = mx.security;
+    switch (mx.result) {
+    case DNS_FOUND: return from_mx(r, c, &mx, a, out, e);
+    case DNS_NODATA:
+        return one_host(r, out, ROUTE_IMPLICIT, arena_cstr(a, mx.name), c->mx_port, a, e);
+    case DNS_NXDOMAIN:
+        return no_way(out, ERR_NOT_FOUND, STATUS(5, 1, 2), "the domain does not exist");
+    case DNS_FAILED: break;
+    }
+    out->code =
+        err_mail(&out->err, ERR_DNS, STATUS(4, 4, 3), "the MX of %s cannot be looked up: %.*s",
+                 out->domain, SP(mx.why.n ? mx.why : S("no answer")));
+    return OK;
+}
