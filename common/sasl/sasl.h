@@ -1,0 +1,32 @@
+/* sasl: the mechanisms (RFC 4422), one row each in sasl.c; names and bits shared by both sides. */
+#ifndef SASL_SASL_H
+#define SASL_SASL_H
+
+#include "base/slice.h"
+
+enum {
+    SASL_PLAIN = 1, /* RFC 4616 */
+    SASL_LOGIN = 2, /* draft-murchison-sasl-login-00 */
+    /* Known by name only, for what a peer announces. */
+    SASL_CRAM_MD5 = 4,
+    SASL_SCRAM_SHA_1 = 8,
+    SASL_SCRAM_SHA_256 = 16,
+    SASL_XOAUTH2 = 32,
+    SASL_OAUTHBEARER = 64,
+    SASL_EXTERNAL = 128,
+    SASL_OURS = SASL_PLAIN | SASL_LOGIN /* what client and server can do */
+};
+enum {
+    SASL_LINE_MAX = 12288, /* one base64 line (RFC 4954 4) */
+    SASL_NAME_MAX = 1024,  /* a user name */
+    SASL_PASSWORD_MAX = 1024
+};
+
+/* The bit of a mechanism's name, any case; 0: unknown. */
+unsigned sasl_find(struct slice name);
+/* The name of one bit; "" when it has none. Static. */
+const char *sasl_name(unsigned mechanism);
+/* A list of names separated by blanks as a set; unknown ones are skipped. */
+unsigned sasl_list(struct slice names);
+
+#endif
