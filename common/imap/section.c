@@ -1,0 +1,244 @@
+#include "imap/section.h"
+
+#include "imap/render.h"
+#include "imap/server.h"
+
+static bool no(struct imap_cursor *c, const char *why) {
+    c->why = why;
+    return false;
+}
+
+static bool take_fields(struct imap_cursor *c, struct imap_section *out) {
+    if (!imap_take_sp(c) || !imap_take(c, '(')) return false;
+    out->fields = arena_new(c->arena, IMAP_SECTION_FIELDS_MAX * sizeof *out->fields);
+    if (!out->fields) return no(c, "command too large");
+    do {
+        if (out->n_fields == IMAP_SECTION_FIELDS_MAX) return no(c, "too many header names");
+        if (!imap_take_astring(c, &out->fields[out->n_fields++])) return false;
+    } while (imap_take_sp(c));
+    return imap_take(c, ')');
+}
+
+static bool take_what(struct imap_cursor *c, struct imap_section *out) {
+    struct slice word;
+
+    if (!imap_take_word(c, &word)) return false;
+    if (slice_ieq(word, S("HEADER"))) out->what = IMAP_SECTION_HEADER;
+    else if (slice_ieq(word, S("TEXT"))) out->what = IMAP_SECTION_TEXT;
+    else if (slice_ieq(word, S("MIME")) && out->n_path) out->what = IMAP_SECTION_MIME;
+    else if (slice_ieq(word, S("HEADER.FIELDS"))) out->what = IMAP_SECTION_FIELDS;
+    else if (slice_ieq(word, S("HEADER.FIELDS.NOT"))) out->what = IMAP_SECTION_FIELDS_NOT;
+    else return no(c, "unknown section");
+    if (out->what == IMAP_SECTION_FIELDS || out->what == IMAP_SECTION_FIELDS_NOT) {
+        return take_fields(c, out);
+    }
+    return true;
+}
+
+static bool take_inner(struct imap_cursor *c, struct imap_section *out) {
+    uint64_t n;
+
+    if (imap_take(c, ']')) return true;
+    out->path = arena_new(c->arena, IMAP_SECTION_DEPTH_MAX * sizeof *out->path);
+    if (!out->path) return no(c, "command too large");
+    while (imap_take_number(c, UINT32_MAX, &n)) {
+        if (!n || out->n_path == IMAP_SECTION_DEPTH_MAX) return no(c, "malformed section");
+        out->path[out->n_path++] = (uint32_t)n;
+        if (imap_take(c, ']')) return true;
+        if (!imap_take(c, '.')) return no(c, "malformed section");
+    }
+    return take_what(c, out) && imap_take(c, ']');
+}
+
+bool imap_take_section(struct imap_cursor *c, struct imap_section *out) {
+    struct imap_cursor save = *c;
+
+    *out = (struct imap_section){.what = IMAP_SECTION_ALL};
+    if (!imap_take(c, '[') || !take_inner(c, out)) goto bad;
+    if (imap_take(c, '<')) {
+        if (!imap_take_number(c, UINT32_MAX, &out->offset) || !imap_take(c, '.') ||
+            !imap_take_number(c, UINT32_MAX, &out->length) || !out->length || !imap_take(c, '>')) {
+            c->why = "malformed partial";
+            goto bad;
+        }
+        out->has_partial = true;
+    }
+    return true;
+bad:
+    c->in = save.in;
+    return false;
+}
+
+bool imap_section_put(struct buf *out, const struct imap_section *s) {
+    static const char *const names[] = {
+        [IMAP_SECTION_ALL] = "",
+        [IMAP_SECTION_HEADER] = "HEADER",
+        [IMAP_SECTION_FIELDS] = "HEADER.FIELDS",
+        [IMAP_SECTION_FIELDS_NOT] = "HEADER.FIELDS.NOT",
+        [IMAP_SECTION_TEXT] = "TEXT",
+        [IMAP_SECTION_MIME] = "MIME",
+    };
+
+    buf_add(out, S("BODY["));
+    for (size_t i = 0; i < s->n_path; i++) buf_addf(out, i ? ".%u" : "%u", s->path[i]);
+    if (s->n_path && s->what != IMAP_SECTION_ALL) buf_addc(out, '.');
+    buf_add(out, slice_str(names[s->what]));
+    for (size_t i = 0; i < s->n_fields; i++) {
+        buf_add(out, i ? S(" ") : S(" ("));
+        imap_put_astring(out, s->fields[i]);
+    }
+    buf_add(out, s->n_fields ? S(")]") : S("]"));
+    if (s->has_partial) buf_addf(out, "<%llu>", (unsigned long long)s->offset);
+    return !out->bad;
+}
+
+bool imap_section_needs_parts(const struct imap_section *s) { return s->n_path > 0; }
+
+static bool is_listed(const struct imap_section *s, struct slice name) {
+    for (size_t i = 0; i < s->n_fields; i++) {
+        if (slice_ieq(s->fields[i], name)) return true;
+    }
+    return false;
+}
+
+/* The wanted fields of `header`, in CRLF form, and the empty line. What would pass the ceiling is
+ * left out field by field. */
+static void put_fields(const struct imap_section *s, struct slice header, struct buf *tmp) {
+    struct header_iter it;
+    struct header_field f;
+
+    for (header_begin(&it, header); header_next(&it, &f);) {
+        struct slice raw = slice_of(header.p + f.at, f.end - f.at);
+
+        if (is_listed(s, f.name) != (s->what == IMAP_SECTION_FIELDS)) continue;
+        if (raw.n > tmp->max / 2 || tmp->n + 2 * raw.n + 4 > tmp->max) break;
+        for (struct slice line; slice_line(&raw, &line);) {
+            buf_add(tmp, line);
+            buf_add(tmp, S("\r\n"));
+        }
+    }
+    buf_add(tmp, S("\r\n"));
+}
+
+bool imap_section_find(const struct imap_section *s, struct slice message, const struct part *root,
+                       struct buf *tmp, struct slice *out, uint64_t *wire) {
+    bool is_fields = s->what == IMAP_SECTION_FIELDS || s->what == IMAP_SECTION_FIELDS_NOT;
+
+    if (!s->n_path) {
+        size_t end = s->what == IMAP_SECTION_ALL ? 0 : header_end(message, NULL);
+        *out = s->what == IMAP_SECTION_ALL    ? message
+               : s->what == IMAP_SECTION_TEXT ? slice_from(message, end)
+                                              : slice_first(message, end);
+        if (!is_fields) *wire = imap_wire_size(*out);
+    } else {
+        struct part_range r;
+        enum part_section what = s->what == IMAP_SECTION_ALL    ? PART_BODY
+                                 : s->what == IMAP_SECTION_MIME ? PART_MIME
+                                 : s->what == IMAP_SECTION_TEXT ? PART_TEXT
+                                                                : PART_HEADER;
+        if (!root || !part_section(root, s->path, s->n_path, what, &r)) return false;
+        *out = slice_first(slice_from(message, (size_t)r.at), (size_t)r.n);
+        *wire = r.wire;
+    }
+    if (is_fields) {
+        buf_reset(tmp);
+        put_fields(s, *out, tmp);
+        if (tmp->bad) return false;
+        *out = buf_slice(tmp);
+        *wire = imap_wire_size(*out);
+    }
+    return true;
+}
+
+/* --- stream ------------------------------------------------------------------------------------
+ */
+
+uint64_t imap_wire_size(struct slice s) {
+    if (!s.n) return 0;
+    uint64_t n = s.n;
+    const char *p = s.p, *end = s.p + s.n;
+
+    while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
+        n += p == s.p || p[-1] != '\r';
+        p++;
+    }
+    return n;
+}
+
+void imap_stream_start(struct imap_stream *st, struct slice src, uint64_t wire, uint64_t offset,
+                       uint64_t length) {
+    *st = (struct imap_stream){.src = src};
+    if (offset > wire) offset = wire;
+    st->left = length < wire - offset ? length : wire - offset;
+    if (!st->left) return;
+    if (wire == src.n) { // nothing to convert: go there at once
+        st->was_cr = offset && src.p[offset - 1] == '\r';
+        st->src = slice_from(src, (size_t)offset);
+        return;
+    }
+    while (offset) {
+        const char *lf = memchr(st->src.p, '\n', st->src.n);
+        size_t plain = lf ? (size_t)(lf - st->src.p) : st->src.n;
+        bool is_bare;
+
+        if (plain >= offset) {
+            st->was_cr = st->src.p[offset - 1] == '\r';
+            st->src = slice_from(st->src, (size_t)offset);
+            return;
+        }
+        if (plain) st->was_cr = st->src.p[plain - 1] == '\r';
+        offset -= plain;
+        is_bare = !st->was_cr;
+        st->src = slice_from(st->src, plain);
+        st->was_cr = false;
+        if (is_bare && offset == 1) {
+            st->half = true;
+            return;
+        }
+        offset -= is_bare ? 2 : 1;
+        st->src = slice_from(st->src, 1);
+    }
+}
+
+static void add_plain(struct buf *out, struct slice s) {
+    for (const char *nul; (nul = memchr(s.p, 0, s.n)) != NULL;) {
+        size_t n = (size_t)(nul - s.p);
+        buf_add(out, slice_first(s, n));
+        buf_addc(out, (char)0x80);
+        s = slice_from(s, n + 1);
+        if (!s.n) return;
+    }
+    buf_add(out, s);
+}
+
+bool imap_stream_pull(struct imap_stream *st, struct buf *out, size_t room) {
+    if (room > st->left) room = (size_t)st->left;
+    while (room && st->src.n) {
+        const char *lf = memchr(st->src.p, '\n', st->src.n < room + 1 ? st->src.n : room + 1);
+        size_t plain = lf ? (size_t)(lf - st->src.p) : st->src.n;
+        bool is_bare;
+
+        if (plain > room) plain = room;
+        if (plain) {
+            add_plain(out, slice_first(st->src, plain));
+            st->was_cr = st->src.p[plain - 1] == '\r';
+            st->src = slice_from(st->src, plain);
+            st->left -= plain;
+            room -= plain;
+            continue;
+        }
+        is_bare = !st->was_cr && !st->half;
+        if (is_bare) {
+            buf_addc(out, '\r');
+            st->half = true;
+        } else {
+            buf_addc(out, '\n');
+            st->half = st->was_cr = false;
+            st->src = slice_from(st->src, 1);
+        }
+        st->left--;
+        room--;
+    }
+    if (!st->src.n) st->left = 0; // cannot happen while the bytes stay as they were counted
+    return !out->bad;
+}

@@ -1,0 +1,378 @@
+#include "base/ascii.h"
+#include "imap/server_impl.h"
+#include "mime/date.h"
+
+enum item {
+    ITEM_FLAGS,
+    ITEM_UID,
+    ITEM_INTERNALDATE,
+    ITEM_SIZE,
+    ITEM_ENVELOPE,
+    ITEM_BODY,
+    ITEM_BODYSTRUCTURE,
+    ITEM_SECTION
+};
+
+struct fetch_item {
+    enum item what;
+    bool is_peek;
+    struct slice label; /* of RFC822, RFC822.HEADER, RFC822.TEXT: instead of BODY[...] */
+    struct imap_section section;
+};
+
+static unsigned need_of(const struct fetch_item *it) {
+    switch (it->what) {
+    case ITEM_SIZE: return IMAP_NEED_SIZE;
+    case ITEM_ENVELOPE: return IMAP_NEED_ENVELOPE;
+    case ITEM_BODY: return IMAP_NEED_BODY;
+    case ITEM_BODYSTRUCTURE: return IMAP_NEED_BODYSTRUCTURE;
+    case ITEM_SECTION: return IMAP_NEED_BYTES;
+    default: return 0;
+    }
+}
+
+/* --- parse -------------------------------------------------------------------------------------
+ */
+
+static bool no(struct imap_server *s, const char *why) {
+    s->cur.why = why;
+    return false;
+}
+
+static struct fetch_item *add(struct imap_server *s, enum item what) {
+    struct fetch_state *f = &s->fetch;
+
+    for (size_t i = 0; i < f->n_items && what != ITEM_SECTION; i++) {
+        if (f->items[i].what == what) return &f->items[i]; // once is enough
+    }
+    if (f->n_items == IMAP_FETCH_ITEMS_MAX) return NULL;
+    f->items[f->n_items] = (struct fetch_item){.what = what, .is_peek = true};
+    return &f->items[f->n_items++];
+}
+
+static bool add_rfc822(struct imap_server *s, const char *label, enum imap_section_what what,
+                       bool is_peek) {
+    struct fetch_item *it = add(s, ITEM_SECTION);
+
+    if (!it) return false;
+    it->label = slice_str(label);
+    it->section.what = what;
+    it->is_peek = is_peek;
+    return true;
+}
+
+static bool take_item(struct imap_server *s) {
+    static const struct {
+        struct slice name;
+        enum item what;
+    } simple[] = {
+        {S_INIT("FLAGS"), ITEM_FLAGS},
+        {S_INIT("UID"), ITEM_UID},
+        {S_INIT("INTERNALDATE"), ITEM_INTERNALDATE},
+        {S_INIT("RFC822.SIZE"), ITEM_SIZE},
+        {S_INIT("ENVELOPE"), ITEM_ENVELOPE},
+        {S_INIT("BODYSTRUCTURE"), ITEM_BODYSTRUCTURE},
+    };
+    struct slice word;
+    struct fetch_item *it;
+
+    if (!imap_take_word(&s->cur, &word)) return false;
+    for (size_t i = 0; i < sizeof simple / sizeof *simple; i++) {
+        if (!slice_ieq(word, simple[i].name)) continue;
+        return add(s, simple[i].what) || no(s, "Too many data items");
+    }
+    if (slice_ieq(word, S("RFC822"))) {
+        return add_rfc822(s, "RFC822", IMAP_SECTION_ALL, false) || no(s, "Too many data items");
+    }
+    if (slice_ieq(word, S("RFC822.HEADER"))) {
+        return add_rfc822(s, "RFC822.HEADER", IMAP_SECTION_HEADER, true) ||
+               no(s, "Too many data items");
+    }
+    if (slice_ieq(word, S("RFC822.TEXT"))) {
+        return add_rfc822(s, "RFC822.TEXT", IMAP_SECTION_TEXT, false) ||
+               no(s, "Too many data items");
+    }
+    if (!slice_ieq(word, S("BODY")) && !slice_ieq(word, S("BODY.PEEK"))) {
+        return no(s, "Unknown data item");
+    }
+    if (!s->cur.in.n || s->cur.in.p[0] != '[') {
+        if (word.n > 4) return no(s, "BODY.PEEK needs a section");
+        return add(s, ITEM_BODY) || no(s, "Too many data items");
+    }
+    if (!(it = add(s, ITEM_SECTION))) return no(s, "Too many data items");
+    it->is_peek = word.n > 4;
+    return imap_take_section(&s->cur, &it->section);
+}
+
+static bool take_macro(struct imap_server *s) {
+    struct imap_cursor save = s->cur;
+    struct slice word;
+    bool is_all, is_full;
+
+    if (!imap_take_word(&s->cur, &word)) return false;
+    is_all = slice_ieq(word, S("ALL"));
+    is_full = slice_ieq(word, S("FULL"));
+    if (!is_all && !is_full && !slice_ieq(word, S("FAST"))) {
+        s->cur = save;
+        return false;
+    }
+    add(s, ITEM_FLAGS);
+    add(s, ITEM_INTERNALDATE);
+    add(s, ITEM_SIZE);
+    if (is_all || is_full) add(s, ITEM_ENVELOPE);
+    if (is_full) add(s, ITEM_BODY);
+    return true;
+}
+
+static bool take_items(struct imap_server *s) {
+    bool has_parens;
+
+    if (take_macro(s)) return true;
+    has_parens = imap_take(&s->cur, '(');
+    do {
+        if (!take_item(s)) return false;
+    } while (has_parens && imap_take_sp(&s->cur));
+    return !has_parens || imap_take(&s->cur, ')');
+}
+
+void imap_cmd_fetch(struct imap_server *s) {
+    struct fetch_state *f = &s->fetch;
+    bool sets_seen = false;
+
+    imap_fetch_clear(s);
+    f->is_uid = s->is_uid;
+    f->items = arena_new(&s->arena, IMAP_FETCH_ITEMS_MAX * sizeof *f->items);
+    if (!f->items) {
+        imap_finish(s, "NO", S("LIMIT"), S("Out of memory."));
+        return;
+    }
+    if (!imap_take_sp(&s->cur) || !imap_take_set(&s->cur, IMAP_SET_MAX, &f->set) ||
+        !imap_take_sp(&s->cur) || !take_items(s) || !imap_at_end(&s->cur)) {
+        f->n_items = 0;
+        imap_finish_bad(s, s->cur.why);
+        return;
+    }
+    if (!imap_view_resolve(s, &f->set, s->is_uid)) {
+        f->n_items = 0;
+        imap_finish_bad(s, "No such message.");
+        return;
+    }
+    for (size_t i = 0; i < f->n_items; i++) {
+        f->has_uid |= f->items[i].what == ITEM_UID;
+        f->has_flags |= f->items[i].what == ITEM_FLAGS;
+        f->need |= need_of(&f->items[i]);
+        sets_seen |= !f->items[i].is_peek;
+    }
+    if (s->is_uid && !f->has_uid && f->n_items < IMAP_FETCH_ITEMS_MAX) {
+        memmove(f->items + 1, f->items, f->n_items * sizeof *f->items);
+        f->items[0] = (struct fetch_item){.what = ITEM_UID};
+        f->n_items++;
+    }
+    if (sets_seen && !s->is_read_only && !(s->no_permanent & IMAP_SEEN) &&
+        imap_view_collect(s, &f->set, s->is_uid, 0, IMAP_SEEN) && s->n_uids) {
+        struct imap_event *ev = imap_ask(s, IMAP_EV_STORE);
+
+        s->store_mode = ev->store_mode = IMAP_STORE_ADD;
+        s->store_flags = ev->flags = IMAP_SEEN;
+        s->is_silent = false; // the rows below tell the new flags
+        ev->uids = s->uids;
+        ev->n_uids = s->n_uids;
+        return;
+    }
+    imap_fetch_start(s);
+}
+
+/* --- run ---------------------------------------------------------------------------------------
+ */
+
+void imap_fetch_clear(struct imap_server *s) {
+    struct fetch_state *f = &s->fetch;
+    struct arena arena = f->arena;
+    struct buf tmp = f->tmp;
+
+    arena_release(&arena);
+    buf_release(&tmp);
+    buf_reset(&tmp);
+    *f = (struct fetch_state){.arena = arena, .tmp = tmp};
+}
+
+void imap_fetch_start(struct imap_server *s) {
+    s->fetch.next = 1;
+    s->job = JOB_FETCH;
+}
+
+static bool finish(struct imap_server *s) {
+    if (!s->fetch.has_lost) {
+        imap_finish(s, "OK", S(""), S("Fetch completed."));
+    } else {
+        imap_finish(s, s->is_uid ? "OK" : "NO", S("EXPUNGEISSUED"),
+                    S("Some of the messages are already expunged."));
+    }
+    return true;
+}
+
+static void row_begin(struct imap_server *s) {
+    struct fetch_state *f = &s->fetch;
+
+    if (s->keywords_told != s->keywords.n && f->has_flags) imap_view_tell_keywords(s);
+    f->item = 0;
+    f->has_written = f->is_streaming = false;
+    f->is_in_row = true;
+    buf_addf(&s->out, "* %zu FETCH (", f->index + 1);
+}
+
+static void row_end(struct imap_server *s) {
+    struct fetch_state *f = &s->fetch;
+    struct imap_msg *m = &s->msgs[f->index];
+
+    if (m->is_changed && !f->has_flags) {
+        if (f->has_written) buf_addc(&s->out, ' ');
+        imap_view_put_flags(s, m->flags);
+    }
+    if (m->is_changed) {
+        m->is_changed = false;
+        s->n_changed--;
+    }
+    buf_add(&s->out, S(")\r\n"));
+    f->is_in_row = false;
+    if (f->is_held) imap_tell(s, IMAP_EV_MESSAGE_DONE)->uid = m->uid;
+    f->is_held = false;
+    f->content = (struct imap_content){0};
+    f->root = NULL;
+    arena_reset(&f->arena);
+}
+
+static struct part *parts(struct fetch_state *f) {
+    if (!f->root) f->root = part_parse(&f->arena, f->content.bytes);
+    return f->root;
+}
+
+static void put_text(struct imap_server *s, struct slice given, enum item what) {
+    struct fetch_state *f = &s->fetch;
+    size_t at = s->out.n;
+    bool is_ok;
+
+    if (given.n) {
+        buf_add(&s->out, given);
+        return;
+    }
+    if (what == ITEM_ENVELOPE) is_ok = imap_put_envelope(&s->out, f->content.bytes);
+    else
+        is_ok = parts(f) &&
+                imap_put_structure(&s->out, f->root, f->content.bytes, what == ITEM_BODYSTRUCTURE);
+    if (!is_ok || s->out.n - at > IMAP_ITEM_MAX) { // absurd: say so rather than break the line
+        s->out.bad = false;
+        buf_cut(&s->out, at);
+        buf_add(&s->out, what == ITEM_ENVELOPE
+                             ? S("(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)")
+                             : S("(\"application\" \"octet-stream\" NIL NIL NIL \"8bit\" 0)"));
+    }
+}
+
+static void put_section(struct imap_server *s, const struct fetch_item *it) {
+    struct fetch_state *f = &s->fetch;
+    const struct imap_section *sec = &it->section;
+    struct slice bytes = {0};
+    uint64_t wire = 0;
+    struct part *root = imap_section_needs_parts(sec) ? parts(f) : NULL;
+
+    if (it->label.n) buf_add(&s->out, it->label);
+    else imap_section_put(&s->out, sec);
+    if (!imap_section_find(sec, f->content.bytes, root, &f->tmp, &bytes, &wire)) {
+        buf_add(&s->out, S(" NIL"));
+        return;
+    }
+    imap_stream_start(&f->stream, bytes, wire, sec->has_partial ? sec->offset : 0,
+                      sec->has_partial ? sec->length : UINT64_MAX);
+    buf_addf(&s->out, " {%llu}\r\n", (unsigned long long)f->stream.left);
+    f->is_streaming = true;
+}
+
+static void put_item(struct imap_server *s, const struct fetch_item *it) {
+    struct fetch_state *f = &s->fetch;
+    const struct imap_msg *m = &s->msgs[f->index];
+    char date[DATE_IMAP_MAX];
+    uint64_t size = m->size_bytes;
+
+    if (f->has_written) buf_addc(&s->out, ' ');
+    f->has_written = true;
+    switch (it->what) {
+    case ITEM_FLAGS: imap_view_put_flags(s, m->flags); break;
+    case ITEM_UID: buf_addf(&s->out, "UID %u", m->uid); break;
+    case ITEM_INTERNALDATE:
+        buf_addf(&s->out, "INTERNALDATE \"%.*s\"", SP(date_format_imap(m->internal_date, 0, date)));
+        break;
+    case ITEM_SIZE:
+        if (size == IMAP_SIZE_UNKNOWN) {
+            size = f->content.has_bytes ? imap_wire_size(f->content.bytes) : f->content.size_bytes;
+            s->msgs[f->index].size_bytes = size;
+        }
+        buf_addf(&s->out, "RFC822.SIZE %llu", (unsigned long long)size);
+        break;
+    case ITEM_ENVELOPE:
+        buf_add(&s->out, S("ENVELOPE "));
+        put_text(s, f->content.envelope, it->what);
+        break;
+    case ITEM_BODY:
+        buf_add(&s->out, S("BODY "));
+        put_text(s, f->content.body, it->what);
+        break;
+    case ITEM_BODYSTRUCTURE:
+        buf_add(&s->out, S("BODYSTRUCTURE "));
+        put_text(s, f->content.bodystructure, it->what);
+        break;
+    case ITEM_SECTION: put_section(s, it); break;
+    }
+}
+
+static bool row_run(struct imap_server *s) {
+    struct fetch_state *f = &s->fetch;
+
+    while (imap_out_has_room(s)) {
+        if (f->is_streaming) {
+            imap_stream_pull(&f->stream, &s->out, IMAP_CHUNK_MAX);
+            if (s->out.bad) return false;
+            f->is_streaming = f->stream.left > 0;
+        } else if (f->item < f->n_items) {
+            put_item(s, &f->items[f->item++]);
+        } else {
+            row_end(s);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool imap_fetch_run(struct imap_server *s) {
+    struct fetch_state *f = &s->fetch;
+    struct imap_event *ev;
+    const struct imap_msg *m;
+    unsigned need = f->need;
+
+    if (f->is_in_row) return row_run(s);
+    if (!f->next) return finish(s);
+    f->index = imap_view_next(s, &f->set, f->is_uid, f->next);
+    if (f->index >= s->n_msgs) return finish(s);
+    m = &s->msgs[f->index];
+    f->next = (f->is_uid ? m->uid : (uint32_t)f->index + 1) + 1;
+    if (m->size_bytes != IMAP_SIZE_UNKNOWN) need &= ~(unsigned)IMAP_NEED_SIZE;
+    if (!need) {
+        row_begin(s);
+        return true;
+    }
+    ev = imap_ask(s, IMAP_EV_NEED_MESSAGE);
+    ev->uid = m->uid;
+    ev->items = need;
+    return false;
+}
+
+void imap_fetch_content(struct imap_server *s, const struct imap_content *c) {
+    if (!c) {
+        s->fetch.has_lost = true;
+        return; // the run goes on with the next message
+    }
+    s->fetch.content = *c;
+    s->fetch.is_held = true;
+    if (c->bytes.n) s->fetch.content.has_bytes = true;
+    row_begin(s);
+}

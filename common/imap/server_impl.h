@@ -1,0 +1,217 @@
+/* server_impl: what the files of the IMAP server engine share. Nobody else includes this.
+ *
+ *   server.c          life, bytes in and out, literals, answers of the host
+ *   server_view.c     the selected mailbox: sequence numbers, queued updates
+ *   server_command.c  one command taken apart and begun
+ *   server_auth.c     LOGIN, AUTHENTICATE, capabilities
+ *   server_list.c     LIST, LSUB, STATUS
+ *   server_fetch.c    FETCH
+ *   server_search.c   SEARCH
+ */
+#ifndef IMAP_SERVER_IMPL_H
+#define IMAP_SERVER_IMPL_H
+
+#include "imap/render.h"
+#include "imap/section.h"
+#include "imap/server.h"
+#include "imap/set.h"
+#include "imap/token.h"
+
+enum { EVENTS_MAX = 8, COMMAND_ARENA_MAX = 32 * 1024 * 1024 };
+
+enum mode {
+    MODE_COMMAND, /* waiting for, or working on, a command */
+    MODE_APPEND,  /* the literal of APPEND streams through */
+    MODE_AUTH,    /* a line of a SASL dialogue */
+    MODE_IDLE,
+    MODE_BYE, /* last words are on their way */
+    MODE_DONE
+};
+
+/* Output that is made piece by piece. */
+enum job { JOB_NONE, JOB_FETCH, JOB_SEARCH, JOB_LIST, JOB_FLUSH };
+
+/* Answers that say how a message fits the search so far. */
+enum truth { TRUTH_NO, TRUTH_YES, TRUTH_OPEN };
+
+struct list_name {
+    struct slice name;
+    unsigned attributes;
+    bool is_implied; /* a level above a mailbox that is no mailbox itself */
+};
+
+struct search_key; /* server_search.c */
+struct fetch_item; /* server_fetch.c */
+
+struct fetch_state {
+    struct fetch_item *items;
+    size_t n_items, item;
+    struct imap_set set;
+    bool is_uid, has_uid, has_flags, is_streaming, has_written, has_lost;
+    unsigned need;  /* IMAP_NEED_* */
+    size_t index;   /* the message under way */
+    uint32_t next;  /* smallest sequence number or UID not yet looked at; 0: through */
+    bool is_in_row; /* being written */
+    bool is_held;   /* the host gave the message and wants to know when it is done */
+    struct imap_content content;
+    struct part *root;
+    struct arena arena; /* of one message */
+    struct buf tmp;
+    struct imap_stream stream;
+};
+
+struct search_state {
+    struct search_key *root;
+    bool is_uid;
+    size_t index;
+    bool needs_answer; /* the host is asked about `index` */
+    struct buf fold, text;
+};
+
+struct list_state {
+    struct list_name *v;
+    size_t n, cap, at;
+    struct arena names;
+    struct slice *patterns;
+    struct slice pattern;
+    bool is_lsub, is_full;
+};
+
+struct imap_server {
+    struct imap_config cfg;
+    struct arena strings; /* of cfg */
+    enum mode mode;
+    enum job job;
+    mono_t now, active_at, started_at, keepalive_at;
+
+    struct imap_reader reader;
+    struct buf out;
+    size_t out_sent; /* bytes of `out` that were written already */
+
+    struct imap_event events[EVENTS_MAX];
+    unsigned n_events, first_event;
+    enum imap_event_type open; /* the question the host has not answered, or NONE */
+    struct err failure;
+    bool has_failed, has_said_end, is_eof, bye_wanted;
+
+    /* the command under way */
+    struct arena arena;
+    struct imap_cursor cur;
+    struct slice tag, verb;
+    bool is_uid;
+    struct buf tagged;    /* "OK [X] done": what to say when everything else was said */
+    bool may_expunge;     /* after this command EXPUNGE may be told */
+    struct slice mailbox; /* the argument, for answers */
+    unsigned items;
+    uint32_t *uids; /* malloc: of STORE, COPY, EXPUNGE */
+    size_t n_uids;
+    enum imap_store_mode store_mode;
+    uint64_t store_flags;
+    bool is_silent, is_close;
+
+    /* APPEND */
+    struct buf chunk;
+    uint64_t append_left;
+    bool append_is_sync, append_is_over, append_may_start;
+    bool append_refused;
+
+    /* login */
+    struct buf user, secret;
+    unsigned sasl; /* server_auth.c */
+    unsigned bad_commands, bad_logins;
+
+    /* the selected mailbox */
+    bool is_selected, is_read_only;
+    struct imap_msg *msgs;
+    size_t n_msgs, cap_msgs;
+    size_t n_changed;
+    uint32_t uidvalidity;
+    uint64_t no_permanent;
+    bool no_new_keywords;
+    unsigned keywords_told; /* how many keywords the last FLAGS named */
+    struct imap_keywords keywords;
+    struct imap_msg *fresh; /* new messages, not told yet */
+    size_t n_fresh, cap_fresh;
+    uint32_t *gone; /* expunged, not told yet */
+    size_t n_gone, cap_gone;
+    uint32_t *going; /* expunged, being told */
+    size_t n_going, going_at;
+    size_t flush_at;
+    unsigned flush_step;
+
+    struct fetch_state fetch;
+    struct search_state search;
+    struct list_state list;
+};
+
+/* server.c */
+struct imap_event *imap_ask(struct imap_server *s, enum imap_event_type t);  /* opens a question */
+struct imap_event *imap_tell(struct imap_server *s, enum imap_event_type t); /* no answer */
+void imap_fail(struct imap_server *s, enum err_code code, const char *why);
+void imap_say_bye(struct imap_server *s, const char *text);
+/* End the command: "OK", "NO", "BAD" with an optional code and text; updates are told first. */
+void imap_finish(struct imap_server *s, const char *kind, struct slice code, struct slice text);
+void imap_finish_bad(struct imap_server *s, const char *why);
+void imap_command_over(struct imap_server *s); /* the tagged line is out */
+bool imap_out_has_room(const struct imap_server *s);
+void imap_run(struct imap_server *s);
+
+/* server_view.c */
+void imap_view_clear(struct imap_server *s);
+bool imap_view_open(struct imap_server *s, const struct imap_mailbox_info *info);
+/* Index of the first message with that UID or a higher one. */
+size_t imap_view_find(const struct imap_server *s, uint32_t uid);
+uint32_t imap_view_last_uid(const struct imap_server *s);
+/* Resolve a set as sequence numbers or UIDs; false: a number is out of range. */
+bool imap_view_resolve(const struct imap_server *s, struct imap_set *set, bool is_uid);
+/* The first message at or after number `from` (1.. or UID) that is in the set; SIZE_MAX: none. */
+size_t imap_view_next(const struct imap_server *s, const struct imap_set *set, bool is_uid,
+                      uint32_t from);
+/* Fill s->uids with those in the set (NULL: all) that have all `with` and none of `without`. */
+bool imap_view_collect(struct imap_server *s, const struct imap_set *set, bool is_uid,
+                       uint64_t with, uint64_t without);
+bool imap_view_has_updates(const struct imap_server *s);
+/* Begin telling; then _flush until true. */
+void imap_view_flush_begin(struct imap_server *s);
+bool imap_view_flush(struct imap_server *s);
+void imap_view_put_flags(struct imap_server *s, uint64_t flags);
+void imap_view_tell_keywords(struct imap_server *s);
+
+/* server_command.c */
+void imap_command(struct imap_server *s);
+/* True when the command so far is an APPEND whose message literal comes now; then the event was
+ * raised. */
+bool imap_append_begin(struct imap_server *s);
+bool imap_take_mailbox(struct imap_server *s, struct slice *out); /* UTF-8, INBOX normalised */
+bool imap_take_flags(struct imap_server *s, uint64_t *flags, bool may_add);
+
+/* server_auth.c */
+void imap_put_capabilities(struct imap_server *s);
+void imap_cmd_login(struct imap_server *s);
+void imap_cmd_authenticate(struct imap_server *s);
+void imap_auth_line(struct imap_server *s, struct slice line);
+void imap_greet(struct imap_server *s);
+
+/* server_list.c */
+void imap_cmd_list(struct imap_server *s, bool is_lsub);
+void imap_cmd_status(struct imap_server *s);
+bool imap_list_run(struct imap_server *s);
+void imap_list_begin(struct imap_server *s);
+void imap_list_clear(struct imap_server *s);
+void imap_put_mailbox(struct buf *out, struct slice utf8);
+bool imap_pattern_matches(struct slice pattern, struct slice name, char delimiter);
+
+/* server_fetch.c */
+void imap_cmd_fetch(struct imap_server *s);
+void imap_fetch_start(struct imap_server *s);
+bool imap_fetch_run(struct imap_server *s);
+void imap_fetch_content(struct imap_server *s, const struct imap_content *c);
+void imap_fetch_clear(struct imap_server *s);
+
+/* server_search.c */
+void imap_cmd_search(struct imap_server *s);
+bool imap_search_run(struct imap_server *s);
+void imap_search_content(struct imap_server *s, const struct imap_content *c);
+void imap_search_clear(struct imap_server *s);
+
+#endif

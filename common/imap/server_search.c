@@ -1,0 +1,471 @@
+#include "base/ascii.h"
+#include "base/attr.h"
+#include "base/utf8.h"
+#include "imap/server_impl.h"
+#include "mime/date.h"
+#include "mime/encword.h"
+
+enum key {
+    KEY_ALL,
+    KEY_FLAG, /* all of `flags` set, none of `unset` */
+    KEY_SEQ,
+    KEY_UID,
+    KEY_LARGER,
+    KEY_SMALLER,
+    KEY_BEFORE,
+    KEY_ON,
+    KEY_SINCE,
+    KEY_SENTBEFORE,
+    KEY_SENTON,
+    KEY_SENTSINCE,
+    KEY_HEADER,
+    KEY_BODY,
+    KEY_TEXT,
+    KEY_AND,
+    KEY_OR,
+    KEY_NOT
+};
+
+struct search_key {
+    enum key what;
+    struct search_key *next;     /* in the list of an AND */
+    struct search_key *children; /* AND: a list; OR: two; NOT: one */
+    uint64_t flags, unset, number;
+    struct imap_set set;
+    wall_t day;
+    struct slice name, text; /* text is folded */
+};
+
+enum { DAY_S = 86400 };
+
+/* --- folding -----------------------------------------------------------------------------------
+ */
+
+/* Lower case of ASCII, Latin-1, Latin Extended-A, Greek and Cyrillic: the simple mappings. */
+static uint32_t fold(uint32_t c) {
+    if (c < 128) return c >= 'A' && c <= 'Z' ? c + 32 : c;
+    if ((c >= 0xc0 && c <= 0xde && c != 0xd7) || (c >= 0x391 && c <= 0x3ab) ||
+        (c >= 0x410 && c <= 0x42f)) {
+        return c + 32;
+    }
+    if (c >= 0x400 && c <= 0x40f) return c + 80;
+    if ((c >= 0x100 && c <= 0x137) || (c >= 0x14a && c <= 0x177) || (c >= 0x460 && c <= 0x481)) {
+        return c | 1;
+    }
+    if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17e)) return c + (c & 1);
+    if (c == 0x178) return 0xff;
+    if (c == 0x3c2) return 0x3c3; // final sigma
+    return c;
+}
+
+/* Append `s` folded, every run of blanks and line ends as one space. */
+static void fold_put(struct buf *out, struct slice s) {
+    bool was_blank = false;
+
+    for (size_t i = 0; i < s.n && !out->bad;) {
+        uint32_t c;
+        size_t n = utf8_char(slice_from(s, i), &c);
+
+        if (!n) {
+            buf_addc(out, s.p[i++]);
+            was_blank = false;
+            continue;
+        }
+        i += n;
+        if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
+            if (!was_blank) buf_addc(out, ' ');
+            was_blank = true;
+            continue;
+        }
+        was_blank = false;
+        c = fold(c);
+        if (c < 128) buf_addc(out, (char)c);
+        else utf8_put(out, c);
+    }
+}
+
+/* --- parse -------------------------------------------------------------------------------------
+ */
+
+struct parse {
+    struct imap_server *s;
+    unsigned keys;
+};
+
+static bool no(struct parse *p, const char *why) {
+    p->s->cur.why = why;
+    return false;
+}
+
+static struct search_key *new_key(struct parse *p, enum key what) {
+    struct search_key *k = NULL;
+
+    if (++p->keys > IMAP_SEARCH_KEYS_MAX) no(p, "Too many search keys");
+    else if (!(k = arena_new(&p->s->arena, sizeof *k))) no(p, "Out of memory");
+    if (k) k->what = what;
+    return k;
+}
+
+static bool take_text(struct parse *p, struct slice *out) {
+    struct slice raw;
+    struct buf b;
+
+    if (!imap_take_sp(&p->s->cur) || !imap_take_astring(&p->s->cur, &raw)) return false;
+    buf_init(&b, 2 * raw.n + 16);
+    fold_put(&b, raw);
+    *out = b.n ? arena_copy(&p->s->arena, buf_slice(&b)) : S("");
+    buf_release(&b);
+    return true;
+}
+
+static const struct simple {
+    struct slice name;
+    enum key what;
+    uint64_t flags, unset;
+    const char *header;
+} simple_keys[] = {
+    {S_INIT("ALL"), KEY_ALL, 0, 0, NULL},
+    {S_INIT("ANSWERED"), KEY_FLAG, IMAP_ANSWERED, 0, NULL},
+    {S_INIT("DELETED"), KEY_FLAG, IMAP_DELETED, 0, NULL},
+    {S_INIT("DRAFT"), KEY_FLAG, IMAP_DRAFT, 0, NULL},
+    {S_INIT("FLAGGED"), KEY_FLAG, IMAP_FLAGGED, 0, NULL},
+    {S_INIT("NEW"), KEY_FLAG, IMAP_RECENT, IMAP_SEEN, NULL},
+    {S_INIT("OLD"), KEY_FLAG, 0, IMAP_RECENT, NULL},
+    {S_INIT("RECENT"), KEY_FLAG, IMAP_RECENT, 0, NULL},
+    {S_INIT("SEEN"), KEY_FLAG, IMAP_SEEN, 0, NULL},
+    {S_INIT("UNANSWERED"), KEY_FLAG, 0, IMAP_ANSWERED, NULL},
+    {S_INIT("UNDELETED"), KEY_FLAG, 0, IMAP_DELETED, NULL},
+    {S_INIT("UNDRAFT"), KEY_FLAG, 0, IMAP_DRAFT, NULL},
+    {S_INIT("UNFLAGGED"), KEY_FLAG, 0, IMAP_FLAGGED, NULL},
+    {S_INIT("UNSEEN"), KEY_FLAG, 0, IMAP_SEEN, NULL},
+    {S_INIT("BCC"), KEY_HEADER, 0, 0, "Bcc"},
+    {S_INIT("CC"), KEY_HEADER, 0, 0, "Cc"},
+    {S_INIT("FROM"), KEY_HEADER, 0, 0, "From"},
+    {S_INIT("SUBJECT"), KEY_HEADER, 0, 0, "Subject"},
+    {S_INIT("TO"), KEY_HEADER, 0, 0, "To"},
+    {S_INIT("HEADER"), KEY_HEADER, 0, 0, ""},
+    {S_INIT("BODY"), KEY_BODY, 0, 0, NULL},
+    {S_INIT("TEXT"), KEY_TEXT, 0, 0, NULL},
+    {S_INIT("LARGER"), KEY_LARGER, 0, 0, NULL},
+    {S_INIT("SMALLER"), KEY_SMALLER, 0, 0, NULL},
+    {S_INIT("BEFORE"), KEY_BEFORE, 0, 0, NULL},
+    {S_INIT("ON"), KEY_ON, 0, 0, NULL},
+    {S_INIT("SINCE"), KEY_SINCE, 0, 0, NULL},
+    {S_INIT("SENTBEFORE"), KEY_SENTBEFORE, 0, 0, NULL},
+    {S_INIT("SENTON"), KEY_SENTON, 0, 0, NULL},
+    {S_INIT("SENTSINCE"), KEY_SENTSINCE, 0, 0, NULL},
+    {S_INIT("UID"), KEY_UID, 0, 0, NULL},
+    {S_INIT("OR"), KEY_OR, 0, 0, NULL},
+    {S_INIT("NOT"), KEY_NOT, 0, 0, NULL},
+    {S_INIT("KEYWORD"), KEY_FLAG, 0, 0, "k"},
+    {S_INIT("UNKEYWORD"), KEY_FLAG, 0, 0, "u"},
+};
+
+static struct search_key *take_key(struct parse *p, unsigned depth);
+
+static bool take_set(struct parse *p, struct search_key *k, bool is_uid) {
+    return imap_take_set(&p->s->cur, IMAP_SET_MAX, &k->set) &&
+           (imap_view_resolve(p->s, &k->set, is_uid) || no(p, "No such message"));
+}
+
+static bool take_keyword(struct parse *p, struct search_key *k, bool is_unset) {
+    struct slice name;
+    uint64_t bit;
+
+    if (!imap_take_sp(&p->s->cur) || !imap_take_flag(&p->s->cur, &name)) return false;
+    bit = imap_keyword_bit(&p->s->keywords, name, false);
+    if (is_unset) k->unset = bit; // nobody has a keyword that is not known: all match
+    else if (bit) k->flags = bit;
+    else k->what = KEY_NOT, k->children = new_key(p, KEY_ALL);
+    return k->what != KEY_NOT || k->children;
+}
+
+static bool take_arguments(struct parse *p, const struct simple *e, struct search_key *k,
+                           unsigned depth) {
+    struct imap_cursor *c = &p->s->cur;
+
+    k->flags = e->flags;
+    k->unset = e->unset;
+    switch (e->what) {
+    case KEY_FLAG: return !e->header || take_keyword(p, k, e->header[0] == 'u');
+    case KEY_HEADER:
+        k->name = slice_str(e->header);
+        if (!k->name.n && (!imap_take_sp(c) || !imap_take_astring(c, &k->name))) return false;
+        return take_text(p, &k->text);
+    case KEY_BODY:
+    case KEY_TEXT: return take_text(p, &k->text);
+    case KEY_LARGER:
+    case KEY_SMALLER: return imap_take_sp(c) && imap_take_number(c, UINT32_MAX, &k->number);
+    case KEY_BEFORE:
+    case KEY_ON:
+    case KEY_SINCE:
+    case KEY_SENTBEFORE:
+    case KEY_SENTON:
+    case KEY_SENTSINCE: return imap_take_sp(c) && imap_take_date(c, &k->day);
+    case KEY_UID: return imap_take_sp(c) && take_set(p, k, true);
+    case KEY_NOT: return imap_take_sp(c) && (k->children = take_key(p, depth + 1)) != NULL;
+    case KEY_OR:
+        return imap_take_sp(c) && (k->children = take_key(p, depth + 1)) != NULL &&
+               imap_take_sp(c) && (k->children->next = take_key(p, depth + 1)) != NULL;
+    default: return true;
+    }
+}
+
+/* One or more keys, all of which must hold. */
+static struct search_key *take_and(struct parse *p, unsigned depth) {
+    struct search_key *k = new_key(p, KEY_AND), **end = k ? &k->children : NULL;
+
+    if (!k) return NULL;
+    do {
+        if (!(*end = take_key(p, depth + 1))) return NULL;
+        end = &(*end)->next;
+    } while (imap_take_sp(&p->s->cur));
+    return k;
+}
+
+static struct search_key *take_key(struct parse *p, unsigned depth) {
+    struct imap_cursor *c = &p->s->cur;
+    struct search_key *k;
+    struct slice word;
+
+    if (depth > IMAP_SEARCH_DEPTH_MAX) {
+        no(p, "Search is nested too deeply");
+        return NULL;
+    }
+    if (imap_take(c, '(')) {
+        k = take_and(p, depth + 1);
+        return k && imap_take(c, ')') ? k : NULL;
+    }
+    if (c->in.n && (ascii_is_digit(c->in.p[0]) || c->in.p[0] == '*')) {
+        k = new_key(p, KEY_SEQ);
+        return k && take_set(p, k, false) ? k : NULL;
+    }
+    if (!imap_take_word(c, &word)) return NULL;
+    for (size_t i = 0; i < COUNT_OF(simple_keys); i++) {
+        if (!slice_ieq(word, simple_keys[i].name)) continue;
+        k = new_key(p, simple_keys[i].what);
+        return k && take_arguments(p, &simple_keys[i], k, depth) ? k : NULL;
+    }
+    no(p, "Unknown search key");
+    return NULL;
+}
+
+void imap_cmd_search(struct imap_server *s) {
+    struct parse p = {.s = s};
+    struct imap_cursor save;
+    struct slice word;
+
+    if (!imap_take_sp(&s->cur)) {
+        imap_finish_bad(s, "Missing search keys.");
+        return;
+    }
+    save = s->cur;
+    if (imap_take_word(&s->cur, &word) && slice_ieq(word, S("CHARSET"))) {
+        if (!imap_take_sp(&s->cur) || !imap_take_astring(&s->cur, &word) ||
+            !imap_take_sp(&s->cur)) {
+            imap_finish_bad(s, s->cur.why);
+            return;
+        }
+        if (!slice_ieq(word, S("UTF-8")) && !slice_ieq(word, S("US-ASCII"))) {
+            imap_finish(s, "NO", S("BADCHARSET (US-ASCII UTF-8)"), S("Unknown charset."));
+            return;
+        }
+    } else {
+        s->cur = save;
+    }
+    s->search.root = take_and(&p, 0);
+    if (!s->search.root || !imap_at_end(&s->cur)) {
+        imap_finish_bad(s, s->search.root ? "Unexpected text behind the search keys." : s->cur.why);
+        return;
+    }
+    s->search.is_uid = s->is_uid;
+    s->search.index = 0;
+    buf_add(&s->out, S("* SEARCH"));
+    s->job = JOB_SEARCH;
+}
+
+/* --- evaluate ----------------------------------------------------------------------------------
+ */
+
+struct subject {
+    struct imap_server *s;
+    size_t index;
+    const struct imap_content *content; /* NULL: not fetched yet */
+    bool has_text;                      /* s->search.text is filled */
+};
+
+static bool found(struct subject *x, struct slice value, bool is_header, struct slice text) {
+    struct buf *b = &x->s->search.fold;
+
+    buf_reset(b);
+    if (is_header) {
+        struct buf d;
+        buf_init(&d, 4 * value.n + 64);
+        encword_decode(&d, value);
+        fold_put(b, buf_slice(&d));
+        buf_release(&d);
+    } else {
+        fold_put(b, value);
+    }
+    return slice_find(buf_slice(b), text) != SLICE_NONE;
+}
+
+static bool in_header(struct subject *x, struct slice header, struct slice name,
+                      struct slice text) {
+    struct header_iter it;
+    struct header_field f;
+
+    for (header_begin(&it, header); header_next(&it, &f);) {
+        if (name.n && !slice_ieq(f.name, name)) continue;
+        if (name.n && !text.n) return true; // RFC 3501 6.4.4: the field is there
+        if (name.n) {
+            if (found(x, f.value, true, text)) return true;
+        } else if (found(x, slice_of(header.p + f.at, f.end - f.at), true, text)) {
+            return true; // TEXT: names count too
+        }
+    }
+    return false;
+}
+
+/* Bodies of all text parts, and headers of messages inside, folded into search.text: once for all
+ * keys of one message. */
+static struct slice body_text(struct subject *x) {
+    struct buf *b = &x->s->search.text;
+    struct slice message = x->content->bytes;
+    const struct part *p;
+    struct arena *a = &x->s->fetch.arena; // FETCH does not run at the same time
+
+    if (x->has_text) return buf_slice(b);
+    x->has_text = true;
+    buf_reset(b);
+    arena_reset(a);
+    for (p = part_parse(a, message); p; p = part_next(p)) {
+        struct buf t;
+
+        if (p->depth && p->parent && p->parent->is_message) {
+            fold_put(b,
+                     slice_first(slice_from(message, (size_t)p->header.at), (size_t)p->header.n));
+            buf_addc(b, '\n');
+        }
+        if (p->children || !slice_ieq(p->type, S("text"))) continue;
+        buf_init(&t, IMAP_ITEM_MAX);
+        part_text(p, message, &t);
+        fold_put(b, buf_slice(&t));
+        buf_addc(b, '\n');
+        buf_release(&t);
+    }
+    arena_reset(a);
+    return buf_slice(b);
+}
+
+static enum truth truth(bool is) { return is ? TRUTH_YES : TRUTH_NO; }
+
+/* The day of the Date field as its writer saw it; INTERNALDATE where there is none. */
+static wall_t sent_day(struct subject *x, const struct imap_msg *m) {
+    wall_t t = m->internal_date;
+    int offset = 0;
+
+    date_parse(header_value(x->content->bytes, S("Date")), &t, &offset);
+    t += (wall_t)offset * 60;
+    return t - ((t % DAY_S) + DAY_S) % DAY_S;
+}
+
+static enum truth eval(struct subject *x, const struct search_key *k);
+
+static enum truth eval_list(struct subject *x, const struct search_key *list, enum truth decisive) {
+    enum truth sum = decisive == TRUTH_NO ? TRUTH_YES : TRUTH_NO;
+
+    for (const struct search_key *k = list; k; k = k->next) {
+        enum truth t = eval(x, k);
+        if (t == decisive) return decisive;
+        if (t == TRUTH_OPEN) sum = TRUTH_OPEN;
+    }
+    return sum;
+}
+
+/* Whether the message fits; TRUTH_OPEN when its bytes are needed to say. */
+static enum truth eval(struct subject *x, const struct search_key *k) {
+    const struct imap_msg *m = &x->s->msgs[x->index];
+    wall_t day = m->internal_date - ((m->internal_date % DAY_S) + DAY_S) % DAY_S;
+    uint64_t size = m->size_bytes;
+    enum truth t;
+
+    switch (k->what) {
+    case KEY_ALL: return TRUTH_YES;
+    case KEY_FLAG: return truth((m->flags & k->flags) == k->flags && !(m->flags & k->unset));
+    case KEY_SEQ: return truth(imap_set_has(&k->set, (uint32_t)x->index + 1));
+    case KEY_UID: return truth(imap_set_has(&k->set, m->uid));
+    case KEY_BEFORE: return truth(day < k->day);
+    case KEY_ON: return truth(day == k->day);
+    case KEY_SINCE: return truth(day >= k->day);
+    case KEY_AND: return eval_list(x, k->children, TRUTH_NO);
+    case KEY_OR: return eval_list(x, k->children, TRUTH_YES);
+    case KEY_NOT: t = eval(x, k->children); return t == TRUTH_OPEN ? t : truth(t == TRUTH_NO);
+    case KEY_LARGER:
+    case KEY_SMALLER:
+        if (size == IMAP_SIZE_UNKNOWN) {
+            if (!x->content) return TRUTH_OPEN;
+            size = imap_wire_size(x->content->bytes);
+        }
+        return truth(k->what == KEY_LARGER ? size > k->number : size < k->number);
+    default: break;
+    }
+    if (!x->content) return TRUTH_OPEN;
+    switch (k->what) {
+    case KEY_SENTBEFORE: return truth(sent_day(x, m) < k->day);
+    case KEY_SENTON: return truth(sent_day(x, m) == k->day);
+    case KEY_SENTSINCE: return truth(sent_day(x, m) >= k->day);
+    case KEY_HEADER: return truth(in_header(x, x->content->bytes, k->name, k->text));
+    case KEY_TEXT:
+        if (in_header(x, x->content->bytes, S(""), k->text)) return TRUTH_YES;
+        ATTR_FALLTHROUGH;
+    default: return truth(slice_find(body_text(x), k->text) != SLICE_NONE);
+    }
+}
+
+static void hit(struct imap_server *s) {
+    struct search_state *q = &s->search;
+
+    buf_addf(&s->out, " %zu", q->is_uid ? (size_t)s->msgs[q->index].uid : q->index + 1);
+}
+
+bool imap_search_run(struct imap_server *s) {
+    struct search_state *q = &s->search;
+
+    for (; q->index < s->n_msgs; q->index++) {
+        struct subject x = {.s = s, .index = q->index};
+        enum truth t;
+
+        if (!imap_out_has_room(s)) return false;
+        t = eval(&x, q->root);
+        if (t == TRUTH_OPEN) {
+            struct imap_event *ev = imap_ask(s, IMAP_EV_NEED_MESSAGE);
+            ev->uid = s->msgs[q->index].uid;
+            ev->items = IMAP_NEED_BYTES;
+            return false;
+        }
+        if (t == TRUTH_YES) hit(s);
+    }
+    buf_add(&s->out, S("\r\n"));
+    imap_finish(s, "OK", S(""), S("Search completed."));
+    return true;
+}
+
+void imap_search_content(struct imap_server *s, const struct imap_content *c) {
+    struct search_state *q = &s->search;
+
+    if (c) { // evaluated at once, so nothing is held
+        struct subject x = {.s = s, .index = q->index, .content = c};
+        if (eval(&x, q->root) == TRUTH_YES) hit(s);
+        imap_tell(s, IMAP_EV_MESSAGE_DONE)->uid = s->msgs[q->index].uid;
+    }
+    q->index++;
+}
+
+void imap_search_clear(struct imap_server *s) {
+    s->search.root = NULL;
+    buf_release(&s->search.fold);
+    buf_reset(&s->search.fold);
+    buf_release(&s->search.text);
+    buf_reset(&s->search.text);
+}

@@ -1,0 +1,316 @@
+#include <stdlib.h>
+
+#include "imap/server_impl.h"
+
+enum { STEP_GONE, STEP_FRESH, STEP_FLAGS, STEP_END };
+
+void imap_view_clear(struct imap_server *s) {
+    free(s->msgs);
+    free(s->fresh);
+    free(s->gone);
+    free(s->going);
+    s->msgs = s->fresh = NULL;
+    s->gone = s->going = NULL;
+    s->n_msgs = s->cap_msgs = s->n_fresh = s->cap_fresh = s->n_gone = s->cap_gone = s->n_going = 0;
+    s->n_changed = 0;
+    s->is_selected = false;
+}
+
+static bool grow(void **v, size_t *cap, size_t n, size_t size, size_t max) {
+    size_t want = *cap ? *cap * 2 : 64;
+    void *p;
+
+    if (n < *cap) return true;
+    if (n >= max) return false;
+    if (want > max) want = max;
+    if (!(p = realloc(*v, want * size))) return false;
+    *v = p;
+    *cap = want;
+    return true;
+}
+
+bool imap_view_open(struct imap_server *s, const struct imap_mailbox_info *info) {
+    imap_view_clear(s);
+    if (info->n_msgs > IMAP_MESSAGES_MAX) return false;
+    s->cap_msgs = info->n_msgs ? info->n_msgs : 1;
+    if (!(s->msgs = calloc(s->cap_msgs, sizeof *s->msgs))) {
+        s->cap_msgs = 0;
+        return false;
+    }
+    for (size_t i = 0; i < info->n_msgs; i++) { // a host that breaks the order breaks only itself
+        if (!info->msgs[i].uid || info->msgs[i].uid <= imap_view_last_uid(s)) continue;
+        s->msgs[s->n_msgs] = info->msgs[i];
+        s->msgs[s->n_msgs++].is_changed = false;
+    }
+    s->uidvalidity = info->uidvalidity;
+    s->no_permanent = info->no_permanent;
+    s->no_new_keywords = info->no_new_keywords;
+    s->is_selected = true;
+    return true;
+}
+
+uint32_t imap_view_last_uid(const struct imap_server *s) {
+    return s->n_msgs ? s->msgs[s->n_msgs - 1].uid : 0;
+}
+
+size_t imap_view_find(const struct imap_server *s, uint32_t uid) {
+    size_t lo = 0, hi = s->n_msgs;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->msgs[mid].uid < uid) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+static size_t find_exact(const struct imap_server *s, uint32_t uid) {
+    size_t i = imap_view_find(s, uid);
+    return i < s->n_msgs && s->msgs[i].uid == uid ? i : SIZE_MAX;
+}
+
+bool imap_view_resolve(const struct imap_server *s, struct imap_set *set, bool is_uid) {
+    imap_set_resolve(set, is_uid ? imap_view_last_uid(s) : (uint32_t)s->n_msgs);
+    return is_uid || imap_set_max(set) <= s->n_msgs;
+}
+
+size_t imap_view_next(const struct imap_server *s, const struct imap_set *set, bool is_uid,
+                      uint32_t from) {
+    if (!is_uid) {
+        uint32_t n = imap_set_next(set, from);
+        return n && n <= s->n_msgs ? n - 1 : SIZE_MAX;
+    }
+    for (;;) { // jump between the next member and the next message: each step passes a gap
+        uint32_t n = imap_set_next(set, from);
+        size_t i;
+
+        if (!n) return SIZE_MAX;
+        i = imap_view_find(s, n);
+        if (i == s->n_msgs) return SIZE_MAX;
+        if (s->msgs[i].uid == n || imap_set_has(set, s->msgs[i].uid)) return i;
+        from = s->msgs[i].uid;
+    }
+}
+
+bool imap_view_collect(struct imap_server *s, const struct imap_set *set, bool is_uid,
+                       uint64_t with, uint64_t without) {
+    uint32_t from = 1;
+
+    free(s->uids);
+    s->n_uids = 0;
+    s->uids = malloc((s->n_msgs ? s->n_msgs : 1) * sizeof *s->uids);
+    if (!s->uids) return false;
+    for (;;) {
+        size_t i = set ? imap_view_next(s, set, is_uid, from) : from - 1;
+
+        if (i >= s->n_msgs) break;
+        if ((s->msgs[i].flags & with) == with && !(s->msgs[i].flags & without)) {
+            s->uids[s->n_uids++] = s->msgs[i].uid;
+        }
+        from = set && is_uid ? s->msgs[i].uid : (uint32_t)i + 1;
+        if (from == UINT32_MAX) break;
+        from++;
+    }
+    return true;
+}
+
+/* --- updates -----------------------------------------------------------------------------------
+ */
+
+static void overflow(struct imap_server *s) {
+    imap_fail(s, ERR_LIMIT, "too many changes wait to be told");
+}
+
+void imap_server_push_new(struct imap_server *s, const struct imap_msg *m) {
+    uint32_t last = s->n_fresh ? s->fresh[s->n_fresh - 1].uid : imap_view_last_uid(s);
+    void *v = s->fresh;
+
+    if (!s->is_selected || s->has_failed || m->uid <= last) return;
+    if (s->n_msgs + s->n_fresh >= IMAP_MESSAGES_MAX ||
+        !grow(&v, &s->cap_fresh, s->n_fresh, sizeof *s->fresh, IMAP_MESSAGES_MAX)) {
+        overflow(s);
+        return;
+    }
+    s->fresh = v;
+    s->fresh[s->n_fresh] = *m;
+    s->fresh[s->n_fresh++].is_changed = false;
+}
+
+void imap_server_push_expunged(struct imap_server *s, uint32_t uid) {
+    void *v = s->gone;
+
+    if (!s->is_selected || s->has_failed) return;
+    for (size_t i = 0; i < s->n_fresh; i++) {
+        if (s->fresh[i].uid != uid) continue;
+        s->n_fresh--;
+        memmove(s->fresh + i, s->fresh + i + 1, (s->n_fresh - i) * sizeof *s->fresh);
+        return;
+    }
+    if (find_exact(s, uid) == SIZE_MAX) return;
+    if (!grow(&v, &s->cap_gone, s->n_gone, sizeof *s->gone, IMAP_MESSAGES_MAX)) {
+        overflow(s);
+        return;
+    }
+    s->gone = v;
+    s->gone[s->n_gone++] = uid;
+}
+
+static uint64_t expected(const struct imap_server *s, uint64_t flags) {
+    if (s->store_mode == IMAP_STORE_ADD) return flags | s->store_flags;
+    if (s->store_mode == IMAP_STORE_REMOVE) return flags & ~s->store_flags;
+    return s->store_flags | (flags & IMAP_RECENT);
+}
+
+void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags, uint64_t modseq) {
+    size_t i;
+    struct imap_msg *m;
+    bool is_news;
+
+    if (!s->is_selected || s->has_failed) return;
+    for (size_t k = 0; k < s->n_fresh; k++) {
+        if (s->fresh[k].uid != uid) continue;
+        s->fresh[k].flags = flags | (s->fresh[k].flags & IMAP_RECENT);
+        s->fresh[k].modseq = modseq;
+        return;
+    }
+    if ((i = find_exact(s, uid)) == SIZE_MAX) return;
+    m = &s->msgs[i];
+    flags |= m->flags & IMAP_RECENT; // that one is the session's own
+    if (s->open == IMAP_EV_STORE) is_news = !s->is_silent || flags != expected(s, m->flags);
+    else is_news = flags != m->flags;
+    m->flags = flags;
+    m->modseq = modseq;
+    if (is_news && !m->is_changed) {
+        m->is_changed = true;
+        s->n_changed++;
+    }
+}
+
+bool imap_view_has_updates(const struct imap_server *s) {
+    return s->is_selected &&
+           (s->n_changed || s->n_fresh || (s->n_gone && s->may_expunge) || s->n_going);
+}
+
+static int by_number(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+void imap_view_flush_begin(struct imap_server *s) {
+    s->flush_step = STEP_GONE;
+    s->flush_at = 0;
+    if (!s->may_expunge || s->n_going || !s->n_gone) return;
+    s->going = s->gone;
+    s->n_going = s->going_at = s->n_gone;
+    s->gone = NULL;
+    s->n_gone = s->cap_gone = 0;
+    qsort(s->going, s->n_going, sizeof *s->going, by_number);
+}
+
+/* From the highest down, so that no number moves while they are told. */
+static bool tell_gone(struct imap_server *s) {
+    size_t to = 0;
+
+    while (s->going_at) {
+        uint32_t uid = s->going[s->going_at - 1];
+        size_t i;
+
+        if (!imap_out_has_room(s)) return false;
+        s->going_at--;
+        if (s->going_at + 1 < s->n_going && s->going[s->going_at + 1] == uid) continue;
+        if ((i = find_exact(s, uid)) == SIZE_MAX) continue;
+        buf_addf(&s->out, "* %zu EXPUNGE\r\n", i + 1);
+    }
+    for (size_t i = 0, g = 0; i < s->n_msgs; i++) {
+        while (g < s->n_going && s->going[g] < s->msgs[i].uid) g++;
+        if (g < s->n_going && s->going[g] == s->msgs[i].uid) {
+            s->n_changed -= s->msgs[i].is_changed;
+            continue;
+        }
+        s->msgs[to++] = s->msgs[i];
+    }
+    s->n_msgs = to;
+    free(s->going);
+    s->going = NULL;
+    s->n_going = 0;
+    return true;
+}
+
+static bool tell_fresh(struct imap_server *s) {
+    size_t recent = 0;
+
+    for (size_t k = 0; k < s->n_fresh; k++) {
+        void *v = s->msgs;
+
+        if (s->fresh[k].uid <= imap_view_last_uid(s)) continue;
+        if (!grow(&v, &s->cap_msgs, s->n_msgs, sizeof *s->msgs, IMAP_MESSAGES_MAX)) {
+            overflow(s);
+            return false;
+        }
+        s->msgs = v;
+        s->msgs[s->n_msgs++] = s->fresh[k];
+    }
+    s->n_fresh = 0;
+    for (size_t i = 0; i < s->n_msgs; i++) recent += (s->msgs[i].flags & IMAP_RECENT) != 0;
+    buf_addf(&s->out, "* %zu EXISTS\r\n* %zu RECENT\r\n", s->n_msgs, recent);
+    return true;
+}
+
+void imap_view_put_flags(struct imap_server *s, uint64_t flags) {
+    buf_add(&s->out, S("FLAGS ("));
+    imap_flags_put(&s->out, flags, &s->keywords);
+    buf_addc(&s->out, ')');
+}
+
+void imap_view_tell_keywords(struct imap_server *s) {
+    uint64_t all = IMAP_SYSTEM_FLAGS;
+
+    for (unsigned i = 0; i < s->keywords.n; i++) all |= (uint64_t)1 << (IMAP_KEYWORD_FIRST + i);
+    s->keywords_told = s->keywords.n;
+    buf_add(&s->out, S("* "));
+    imap_view_put_flags(s, all);
+    buf_add(&s->out, S("\r\n* OK [PERMANENTFLAGS ("));
+    if (!s->is_read_only) {
+        imap_flags_put(&s->out, all & ~s->no_permanent, &s->keywords);
+        if (!s->no_new_keywords && s->keywords.n < IMAP_KEYWORDS_MAX) buf_add(&s->out, S(" \\*"));
+    }
+    buf_add(&s->out, S(")] Flags permitted.\r\n"));
+}
+
+static bool tell_flags(struct imap_server *s) {
+    if (s->keywords_told != s->keywords.n) imap_view_tell_keywords(s);
+    for (; s->n_changed && s->flush_at < s->n_msgs; s->flush_at++) {
+        struct imap_msg *m = &s->msgs[s->flush_at];
+
+        if (!m->is_changed) continue;
+        if (!imap_out_has_room(s)) return false;
+        buf_addf(&s->out, "* %zu FETCH (UID %u ", s->flush_at + 1, m->uid);
+        imap_view_put_flags(s, m->flags);
+        buf_add(&s->out, S(")\r\n"));
+        m->is_changed = false;
+        s->n_changed--;
+    }
+    return true;
+}
+
+bool imap_view_flush(struct imap_server *s) {
+    if (!s->is_selected) return true;
+    if (s->flush_step == STEP_GONE) {
+        if (s->n_going && !tell_gone(s)) return false;
+        s->flush_step = STEP_FRESH;
+    }
+    if (s->flush_step == STEP_FRESH) {
+        if (s->n_fresh && !tell_fresh(s)) return false;
+        s->flush_step = STEP_FLAGS;
+    }
+    if (s->flush_step == STEP_FLAGS) {
+        if ((s->n_changed || s->keywords_told != s->keywords.n) && !tell_flags(s)) return false;
+        s->flush_step = STEP_END;
+    }
+    return true;
+}
+
+size_t imap_server_view(const struct imap_server *s, const struct imap_msg **msgs) {
+    if (msgs) *msgs = s->msgs;
+    return s->n_msgs;
+}
