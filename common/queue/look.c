@@ -38,8 +38,8 @@ struct walk {
     struct err *e;
 };
 
-/* What the journal says of one message. Each message takes a pass over its segment's journal, which has
- * a few lines per message: fine for a person who looks, and not on the way of any mail. */
+/* What the journal says of one message. Each message takes a pass over its segment's journal, which
+ * has a few lines per message: fine for a person who looks, and not on the way of any mail. */
 static void apply_journal(struct slice text, struct view *v, size_t rcpts) {
     struct journal_line l;
     struct slice id = slice_str(v->r.id);

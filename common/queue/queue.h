@@ -118,6 +118,8 @@ enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e);
 void queue_done(struct queue *q, struct queue_msg *m, enum queue_lane lane, wall_t next);
 /* Count of messages lined up or out, and of those out. */
 void queue_count(struct queue *q, size_t *all, size_t *out);
+/* True when nothing is out and nothing is due in any lane. */
+bool queue_is_idle(struct queue *q, wall_t now);
 
 /* --- looking and steering -----------------------------------------------------------------------
  */

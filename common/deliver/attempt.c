@@ -1,0 +1,265 @@
+#include "deliver/attempt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+enum { PASSWORD_FILE_MAX = 4096 };
+
+enum err_code courier_open(const struct conf *c, const struct log *log, struct courier *out,
+                           struct err *e) {
+    enum err_code code;
+
+    *out = (struct courier){.conf = c, .log = log};
+    buf_init(&out->password, PASSWORD_FILE_MAX);
+    code = resolver_new(c, &out->resolver, e);
+    if (code == OK) code = tls_creds_client(NULL, &out->opportunistic, e);
+    if (code == OK && c->relay.host && c->relay_tls != RELAY_TLS_NONE)
+        code = tls_creds_client(c->tls_ca, &out->verifying, e);
+    if (code == OK && c->relay.password_file) {
+        code = file_check_secret(c->relay.password_file, e);
+        if (code == OK) code = file_read(c->relay.password_file, &out->password, e);
+        if (code == OK) buf_cut(&out->password, slice_chomp(buf_slice(&out->password)).n);
+        if (code != OK) err_note(e, "password of the relay");
+    }
+    if (code != OK) courier_close(out);
+    return code;
+}
+
+void courier_close(struct courier *c) {
+    resolver_free(c->resolver);
+    tls_creds_unref(c->opportunistic);
+    tls_creds_unref(c->verifying);
+    if (c->password.p) explicit_bzero(c->password.p, c->password.cap);
+    buf_release(&c->password);
+    *c = (struct courier){0};
+}
+
+static bool is_loopback(const struct route_host *h) {
+    for (size_t i = 0; i < h->addr_count; i++)
+        if (!addr_is_loopback(&h->addrs[i])) return false;
+    return h->addr_count > 0;
+}
+
+/* To a relay with a password, or on a submission port, TLS must be right; on this host and to an MX
+ * it is taken when offered. The words are those of the setting relay-tls. */
+static enum hop_tls policy(const struct courier *c, const struct route *route,
+                           const struct route_host *h) {
+    if (route->kind != ROUTE_RELAY) return HOP_TLS_MAY;
+    switch (c->conf->relay_tls) {
+    case RELAY_TLS_NONE: return HOP_TLS_NONE;
+    case RELAY_TLS_MAY: return HOP_TLS_MAY;
+    case RELAY_TLS_REQUIRE: return HOP_TLS_REQUIRE;
+    case RELAY_TLS_VERIFY: return HOP_TLS_VERIFY;
+    case RELAY_TLS_AUTO: break;
+    }
+    if (is_loopback(h))
+        return c->conf->relay.user && !c->conf->plaintext_auth ? HOP_TLS_REQUIRE : HOP_TLS_MAY;
+    return c->conf->relay.user || c->conf->relay.port == 465 || c->conf->relay.port == 587
+               ? HOP_TLS_VERIFY
+               : HOP_TLS_MAY;
+}
+
+void courier_hop_options(const struct courier *c, const struct route *route,
+                         const struct route_host *host, struct hop_options *o) {
+    *o = (struct hop_options){
+        .ehlo_name = c->conf->hostname,
+        .host = host->name,
+        .tls = policy(c, route, host),
+        .plaintext_auth = c->conf->plaintext_auth,
+        .on_reply = c->on_reply,
+        .on_bytes = c->on_bytes,
+        .on_user = c->on_user,
+    };
+    o->creds = o->tls == HOP_TLS_VERIFY && c->verifying ? c->verifying : c->opportunistic;
+    if (route->kind == ROUTE_RELAY) {
+        o->is_implicit_tls = c->conf->relay.port == 465;
+        o->user = c->conf->relay.user;
+        o->password = buf_slice(&c->password);
+    }
+}
+
+static void one_line(char *out, size_t n, struct slice text) {
+    snprintf(out, n, "%.*s", SP(slice_first(text, n)));
+    for (char *p = out; *p; p++)
+        if (*p == '\n' || *p == '\r') *p = ' ';
+}
+
+static void verdict_err(struct verdict *v, const struct err *e, enum smtp_stage stage) {
+    /* What one host refuses for good another may take: permanent only when all say so. */
+    v->had_temporary |= err_is_temporary(e);
+    v->is_hop_failure = true;
+    v->class = v->had_temporary ? SMTP_CLASS_TEMPORARY : SMTP_CLASS_PERMANENT;
+    v->stage = stage;
+    v->code = 0;
+    v->status = e->status;
+    if (v->status.cls == 0)
+        v->status = v->class == SMTP_CLASS_PERMANENT ? STATUS(5, 0, 0) : STATUS(4, 0, 0);
+    one_line(v->text, sizeof v->text, slice_str(e->msg));
+}
+
+static void verdict_result(struct verdict *v, const struct smtp_client_result *r) {
+    v->class = r->class;
+    v->is_hop_failure = false;
+    v->stage = r->stage;
+    v->code = r->code;
+    v->status = r->status;
+    one_line(v->text, sizeof v->text, r->text);
+}
+
+static void verdict_where(struct verdict *v, const struct route_host *h, const struct hop *hop) {
+    snprintf(v->host, sizeof v->host, "%s", h->name);
+    addr_text(&hop->to, v->address);
+    snprintf(v->tls, sizeof v->tls, "%s", hop->tls_text);
+    snprintf(v->policy, sizeof v->policy, "%s", hop_tls_name(hop->o.tls));
+}
+
+/* The recipients of an attempt that still hope, as the client wants them. */
+struct open_list {
+    size_t *at; /* indices into a->rcpts */
+    struct smtp_client_rcpt *rcpts;
+    size_t n;
+};
+
+static void fill_open(const struct attempt *a, struct open_list *l) {
+    l->n = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct envelope_rcpt *r = &a->env->rcpts[a->rcpts[i]];
+
+        if (a->verdicts[i].class != SMTP_CLASS_TEMPORARY && !a->verdicts[i].is_hop_failure)
+            continue;
+        l->at[l->n] = i;
+        l->rcpts[l->n++] = (struct smtp_client_rcpt){
+            .address = r->address, .notify = r->notify, .orcpt = r->orcpt};
+    }
+}
+
+/* One connection to one address. True: the server was talked to. */
+static bool try_addr(struct courier *c, const struct route *route, const struct route_host *h,
+                     const struct addr *to, struct attempt *a, struct open_list *l) {
+    struct hop_options o;
+    struct hop hop;
+    struct err e = {0};
+    struct smtp_client_message m = {
+        .sender = a->env->sender,
+        .rcpts = l->rcpts,
+        .rcpt_count = l->n,
+        .size = a->body.size,
+        .is_8bit = a->env->is_8bit,
+        .is_smtputf8 = a->env->is_smtputf8,
+        .ret = a->env->ret == RET_FULL   ? SMTP_RET_FULL
+               : a->env->ret == RET_HDRS ? SMTP_RET_HDRS
+                                         : SMTP_RET_NONE,
+        .envid = a->env->envid,
+    };
+    enum err_code code;
+    enum smtp_stage at;
+
+    courier_hop_options(c, route, h, &o);
+    code = hop_open(&hop, to, &o, &e);
+    if (code == ERR_TLS && o.tls == HOP_TLS_MAY) {
+        log_event(c->log, LEVEL_NOTE, "TLS failed, going on in clear", "host", slice_str(h->name),
+                  "why", slice_str(e.msg), NULL);
+        hop_close(&hop);
+        o.tls = HOP_TLS_NONE;
+        code = hop_open(&hop, to, &o, &e);
+    }
+    if (code == OK) code = hop_send(&hop, &m, &a->body, &e);
+    at = hop.failed_at;
+    /* Our credentials or our idea of TLS are wrong: no fault of the message. */
+    if (code != OK &&
+        (at == SMTP_STAGE_AUTH || at == SMTP_STAGE_TLS || at == SMTP_STAGE_STARTTLS) &&
+        e.status.cls != 4) {
+        e.status = STATUS(4, 7, 0);
+        log_event(c->log, LEVEL_ERROR, "the relay refuses this host's credentials or TLS", "host",
+                  slice_str(h->name), "why", slice_str(e.msg), NULL);
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        struct verdict *v = &a->verdicts[l->at[i]];
+
+        verdict_where(v, h, &hop);
+        if (code != OK) {
+            verdict_err(v, &e, at);
+        } else {
+            struct smtp_client_result r = smtp_client_result(hop.client, i);
+
+            verdict_result(v, &r);
+            v->peer_does_dsn = smtp_client_caps(hop.client)->exts & SMTP_EXT_DSN;
+        }
+    }
+    hop_close(&hop);
+    return at != SMTP_STAGE_CONNECT || code == OK;
+}
+
+void attempt_run(struct courier *c, const struct route *route, struct attempt *a) {
+    struct open_list l = {calloc(a->count, sizeof *l.at), calloc(a->count, sizeof *l.rcpts), 0};
+    unsigned tried = 0;
+
+    for (size_t i = 0; i < a->count; i++) {
+        a->verdicts[i] = (struct verdict){.class = SMTP_CLASS_TEMPORARY, .status = STATUS(4, 4, 1)};
+        snprintf(a->verdicts[i].text, sizeof a->verdicts[i].text, "no host could be tried");
+    }
+    for (size_t h = 0; l.at && l.rcpts && h < route->host_count; h++) {
+        const struct route_host *host = &route->hosts[h];
+        bool talked = false;
+
+        if (host->is_self) break;
+        /* A host that answered is not asked again at its other addresses. */
+        for (size_t i = 0; i < host->addr_count && !talked && tried < ATTEMPT_ADDRS_MAX; i++) {
+            fill_open(a, &l);
+            if (l.n == 0) break;
+            tried++;
+            talked = try_addr(c, route, host, &host->addrs[i], a, &l);
+        }
+    }
+    free(l.at);
+    free(l.rcpts);
+}
+
+void attempt_no_route(const struct route *route, struct attempt *a) {
+    for (size_t i = 0; i < a->count; i++) {
+        a->verdicts[i] = (struct verdict){0};
+        verdict_err(&a->verdicts[i], &route->err, SMTP_STAGE_NONE);
+    }
+}
+
+struct slice verdict_reply(const struct verdict *v, struct buf *out) {
+    buf_reset(out);
+    if (v->code) buf_addf(out, "%u ", v->code);
+    if (v->status.cls)
+        buf_addf(out, "%u.%u.%u ", v->status.cls, v->status.subject, v->status.detail);
+    buf_add(out, slice_str(v->text));
+    return buf_slice(out);
+}
+
+void verdict_json(const struct verdict *v, const struct route *route, unsigned attempt_number,
+                  wall_t now, struct buf *out) {
+    static const char *const classes[] = {"ok", "temporary", "permanent"};
+    struct json j;
+    char status[24];
+
+    snprintf(status, sizeof status, "%u.%u.%u", v->status.cls, v->status.subject, v->status.detail);
+    json_init(&j, out);
+    json_object(&j, NULL);
+    json_int(&j, "v", 1);
+    json_time(&j, "time", now);
+    json_int(&j, "attempt", attempt_number);
+    json_str(&j, "class", slice_str(classes[v->class]));
+    json_str(&j, "status", slice_str(status));
+    if (v->code) json_int(&j, "code", v->code);
+    json_str(&j, "text", slice_str(v->text));
+    if (v->stage != SMTP_STAGE_NONE) json_str(&j, "stage", slice_str(smtp_stage_name(v->stage)));
+    if (v->host[0]) json_str(&j, "host", slice_str(v->host));
+    if (v->address[0]) json_str(&j, "address", slice_str(v->address));
+    if (v->policy[0]) json_str(&j, "policy", slice_str(v->policy));
+    if (v->tls[0]) json_str(&j, "tls", slice_str(v->tls));
+    if (route) {
+        json_str(&j, "route", slice_str(route_kind_name(route->kind)));
+        json_str(&j, "mx", slice_str(dns_result_name(route->mx_result)));
+        json_str(&j, "dnssec", slice_str(dns_security_name(route->mx_security)));
+    }
+    json_end(&j);
+}

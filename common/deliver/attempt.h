@@ -1,0 +1,71 @@
+/* attempt: one try to pass a message on for some of its recipients, and the record of it. Blocking.
+ */
+#ifndef DELIVER_ATTEMPT_H
+#define DELIVER_ATTEMPT_H
+
+#include "deliver/hop.h"
+#include "deliver/route.h"
+#include "queue/envelope.h"
+#include "sys/log.h"
+
+enum { ATTEMPT_ADDRS_MAX = 5, ATTEMPT_DETAIL_MAX = 4096 };
+
+/* What attempts share: resolver, credentials, settings. Any thread. */
+struct courier {
+    const struct conf *conf;
+    struct resolver *resolver;
+    struct tls_creds *opportunistic; /* no CA: for MX at `may` */
+    struct tls_creds *verifying;     /* NULL until a relay needs it */
+    struct buf password;             /* of the relay */
+    const struct log *log;
+    void (*on_reply)(void *user, enum smtp_stage stage, unsigned index, const struct smtp_reply *r,
+                     mono_t ms);
+    void (*on_bytes)(void *user, bool is_out, struct slice bytes);
+    void *on_user;
+};
+/* Loads GnuTLS, and reads the relay's password. ERR_CONFIG, ERR_LIBRARY, ERR_DENIED (password
+ * file). */
+enum err_code courier_open(const struct conf *c, const struct log *log, struct courier *out,
+                           struct err *e);
+void courier_close(struct courier *c);
+/* How a hop of `route` is made: TLS policy (the one place that decides it), credentials, names. */
+void courier_hop_options(const struct courier *c, const struct route *route,
+                         const struct route_host *host, struct hop_options *o);
+
+/* What became of one recipient. The words are what --json, --explain, the log and the bounce print.
+ */
+struct verdict {
+    enum smtp_class class;
+    enum smtp_stage stage;
+    unsigned code; /* reply code; 0: decided here */
+    struct mail_status status;
+    char host[256], address[64]; /* who said it; empty: nobody */
+    char tls[128];
+    char policy[16];
+    char text[512]; /* the reply's text, or ours; one line */
+    bool peer_does_dsn;
+    bool is_hop_failure; /* the host refused or broke off before the message: others may take it */
+    bool had_temporary;  /* some host failed in a way that may pass */
+};
+
+struct attempt {
+    const struct envelope *env;
+    const size_t *rcpts; /* indices into env->rcpts */
+    size_t count;
+    struct hop_body body;
+    struct verdict *verdicts; /* one per entry of `rcpts`; filled */
+};
+
+/* Try hosts and addresses of `route` in order until every recipient has a final answer or none is
+ * left: at most ATTEMPT_ADDRS_MAX addresses. Temporary answers are asked again at the next host;
+ * permanent ones stand (S-12). A failed handshake is retried in clear where policy allows. */
+void attempt_run(struct courier *c, const struct route *route, struct attempt *a);
+/* Verdicts for a route that leads nowhere. */
+void attempt_no_route(const struct route *route, struct attempt *a);
+/* The record as one line of JSON into `out`. `attempt_number` from 1. */
+void verdict_json(const struct verdict *v, const struct route *route, unsigned attempt_number,
+                  wall_t now, struct buf *out);
+/* "250 2.0.0 text", or our words. In `out`. */
+struct slice verdict_reply(const struct verdict *v, struct buf *out);
+
+#endif
