@@ -1,5 +1,5 @@
-/* imap_host: a host for the IMAP server engine that keeps three messages in memory, for the tests and
- * the fuzz target. It answers every event at once, and writes down which event it was. */
+/* imap_host: a host for the IMAP server engine that keeps three messages in memory, for the tests
+ * and the fuzz target. It answers every event at once, and writes down which event it was. */
 #ifndef TESTS_IMAP_HOST_H
 #define TESTS_IMAP_HOST_H
 
@@ -35,27 +35,26 @@ static const char host_simple[] = "Date: Mon, 7 Feb 1994 21:52:25 -0800 (PST)\n"
                                   "Message-Id: <B27397-0100000@Blurdybloop.example>\n"
                                   "\n"
                                   "Hello Joe, do you think we can meet at 3:30 tomorrow?\n";
-static const char host_mixed[] =
-    "From: =?UTF-8?Q?J=C3=BCrgen?= <j@example.org>\r\n"
-    "To: team: a@example.org, b@example.org;\r\n"
-    "Subject: =?UTF-8?B?R3LDvMOfZQ==?= two\r\n"
-    "Date: Tue, 01 Jan 2019 10:00:00 +0100\r\n"
-    "MIME-Version: 1.0\r\n"
-    "Content-Type: multipart/mixed; boundary=\"x\"\r\n"
-    "\r\n"
-    "preamble\r\n"
-    "--x\r\n"
-    "Content-Type: text/plain; charset=iso-8859-1\r\n"
-    "Content-Transfer-Encoding: quoted-printable\r\n"
-    "\r\n"
-    "Stra=DFe und =C4pfel\r\n"
-    "--x\r\n"
-    "Content-Type: application/octet-stream; name=\"a.bin\"\r\n"
-    "Content-Transfer-Encoding: base64\r\n"
-    "Content-Disposition: attachment; filename=\"a.bin\"\r\n"
-    "\r\n"
-    "AAEC\r\n"
-    "--x--\r\n";
+static const char host_mixed[] = "From: =?UTF-8?Q?J=C3=BCrgen?= <j@example.org>\r\n"
+                                 "To: team: a@example.org, b@example.org;\r\n"
+                                 "Subject: =?UTF-8?B?R3LDvMOfZQ==?= two\r\n"
+                                 "Date: Tue, 01 Jan 2019 10:00:00 +0100\r\n"
+                                 "MIME-Version: 1.0\r\n"
+                                 "Content-Type: multipart/mixed; boundary=\"x\"\r\n"
+                                 "\r\n"
+                                 "preamble\r\n"
+                                 "--x\r\n"
+                                 "Content-Type: text/plain; charset=iso-8859-1\r\n"
+                                 "Content-Transfer-Encoding: quoted-printable\r\n"
+                                 "\r\n"
+                                 "Stra=DFe und =C4pfel\r\n"
+                                 "--x\r\n"
+                                 "Content-Type: application/octet-stream; name=\"a.bin\"\r\n"
+                                 "Content-Transfer-Encoding: base64\r\n"
+                                 "Content-Disposition: attachment; filename=\"a.bin\"\r\n"
+                                 "\r\n"
+                                 "AAEC\r\n"
+                                 "--x--\r\n";
 static const char host_nested[] = "From: outer@example.org\n"
                                   "Subject: Fwd\n"
                                   "Content-Type: message/rfc822\n"

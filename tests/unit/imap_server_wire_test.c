@@ -8,9 +8,9 @@
  *                                               tls-up, push new|gone N|flags N BITS, eof, bye
  *
  * With a file as argument: prints that transcript with what the engine says now, to be read and
- * compared by a person before it is kept. Client lines that follow each other are one block. Server lines and events behind it are compared
- * in order, each kind for itself. A line "E: ..." may be left out altogether in a block: then the
- * events of that block are not compared. */
+ * compared by a person before it is kept. Client lines that follow each other are one block. Server
+ * lines and events behind it are compared in order, each kind for itself. A line "E: ..." may be
+ * left out altogether in a block: then the events of that block are not compared. */
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,7 @@ struct run {
     struct imap_config cfg;
     mono_t now;
     struct buf in, out, want_out, want_log;
-    bool is_recording; /* print what happens instead of comparing */
+    bool is_recording;   /* print what happens instead of comparing */
     size_t chunk, split; /* 0: whole; split counts over all client bytes */
     size_t fed;
     bool has_events, is_started;
@@ -110,6 +110,9 @@ static void print_lines(char kind, struct slice s) {
         for (size_t i = 0; i < line.n; i++) {
             if (kind == 'S' && line.p[i] == '\r') printf("\\r");
             else if (kind == 'S' && line.p[i] == '\n') printf("\\n");
+            else if (kind == 'S' && line.p[i] == '\\' && i + 1 < line.n &&
+                     strchr("rn0\\c", line.p[i + 1]))
+                printf("\\\\");
             else putchar(line.p[i]);
         }
         printf(is_whole ? "\n" : "\\c\n");
@@ -118,7 +121,7 @@ static void print_lines(char kind, struct slice s) {
 
 /* Compare what came with what the block wants. */
 static void check(struct run *r) {
-    if (!r->in.n && !r->want_out.n && !r->want_log.n && !r->out.n) return;
+    if (!r->in.n && !r->want_out.n && !r->want_log.n && !r->out.n && !r->h.log.n) return;
     feed(r);
     if (r->h.in_append_data) buf_addc(&r->h.log, '\n'), r->h.in_append_data = false;
     if (r->is_recording) {
@@ -129,7 +132,8 @@ static void check(struct run *r) {
                     r->split, SP(buf_slice(&r->want_out)), SP(buf_slice(&r->out)));
         fail();
     }
-    if (!r->is_recording && r->has_events && !slice_eq(buf_slice(&r->h.log), buf_slice(&r->want_log))) {
+    if (!r->is_recording && r->has_events &&
+        !slice_eq(buf_slice(&r->h.log), buf_slice(&r->want_log))) {
         print_error("%s (chunk %zu, split %zu) events:\nwanted:\n%.*s\ngot:\n%.*s\n", r->file,
                     r->chunk, r->split, SP(buf_slice(&r->want_log)), SP(buf_slice(&r->h.log)));
         fail();
