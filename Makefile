@@ -81,7 +81,7 @@ FORCE:
 $B/unit/%: $B/tests/unit/%.o $B/libpostbag.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
-$B/wire/wire: $B/tests/wire/wire.o $B/libpostbag.a
+$B/wire/wire: $(patsubst %.c,$B/%.o,$(sort $(wildcard tests/wire/*.c))) $B/libpostbag.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $B/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $B/libpostbag.a
