@@ -547,6 +547,9 @@ size_t imap_client_feed(struct imap_client *c, struct slice in, mono_t now) {
     size_t used = 0;
 
     c->now = now;
+    // RFC 3501 6.2.1, CVE-2011-0411: nothing that came in plain text may be read as if it came by
+    // TLS
+    if (c->phase == CL_TLS && in.n) cl_fail(c, ERR_PROTO, "bytes after STARTTLS, before TLS");
     while (used < in.n && !c->n_events && c->phase != CL_OVER) {
         used += feed_some(c, slice_from(in, used));
         if (c->phase != CL_IDLING) c->active_at = now;
@@ -554,8 +557,6 @@ size_t imap_client_feed(struct imap_client *c, struct slice in, mono_t now) {
             cl_fail(c, ERR_PROTO, "bytes after STARTTLS, before TLS");
         }
     }
-    if (c->phase == CL_TLS && in.n > used)
-        cl_fail(c, ERR_PROTO, "bytes after STARTTLS, before TLS");
     return c->phase == CL_OVER ? in.n : used;
 }
 
