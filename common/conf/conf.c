@@ -1,5 +1,6 @@
 #include "conf/conf.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -216,6 +217,47 @@ static enum err_code set_listen(struct conf *c, struct slice v, struct err *e) {
     return OK;
 }
 
+static enum err_code set_nets(struct conf *c, struct slice v, struct err *e) {
+    struct slice word, addr, bits;
+
+    while (next_word(&v, &word)) {
+        struct conf_net *n = &c->relay_from[c->relay_nets];
+        bool has_bits = slice_cut(word, '/', &addr, &bits);
+        const char *text = keep(c, addr);
+        uint64_t value;
+
+        if (slice_eq(word, S("none"))) continue;
+        if (c->relay_nets == CONF_LIST_MAX)
+            return err_set(e, ERR_CONFIG, "more than %d networks", CONF_LIST_MAX);
+        if (text && inet_pton(AF_INET, text, n->addr) == 1) n->octets = 4;
+        else if (text && inet_pton(AF_INET6, text, n->addr) == 1) n->octets = 16;
+        else
+            return err_set(e, ERR_CONFIG,
+                           "\"%.*s\" is not a network; write 192.0.2.0/24 or 2001:db8::/32",
+                           SP(word));
+        value = n->octets * 8u;
+        if (has_bits && !num_parse(bits, value, &value))
+            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a network; /%.*s is no length", SP(word),
+                           SP(bits));
+        n->bits = (uint8_t)value;
+        c->relay_nets++;
+    }
+    return OK;
+}
+
+bool conf_in_nets(const struct conf_net *nets, size_t n, const uint8_t *addr, size_t octets) {
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    if (octets == 16 && memcmp(addr, mapped, 12) == 0) addr += 12, octets = 4;
+    for (size_t i = 0; i < n; i++) {
+        size_t whole = nets[i].bits / 8, rest = nets[i].bits % 8;
+
+        if (nets[i].octets != octets || memcmp(nets[i].addr, addr, whole) != 0) continue;
+        if (rest == 0 || (nets[i].addr[whole] ^ addr[whole]) >> (8 - rest) == 0) return true;
+    }
+    return false;
+}
+
 static enum err_code set_relay(struct conf *c, struct slice v, const char *base, struct err *e) {
     struct slice word;
     uint16_t port = 25;
@@ -304,6 +346,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         c->tls[c->tls_pairs++] = p;
         break;
     }
+    case KIND_NETS: code = set_nets(c, v, e); break;
     case KIND_RELAY: code = set_relay(c, v, base, e); break;
     case KIND_RELAYTLS:
         code =
@@ -328,13 +371,15 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
 static enum err_code put(struct conf *c, enum row row, struct slice v, const char *origin,
                          uint8_t rank, const char *base, struct err *e) {
     enum conf_kind kind = conf_settings[row].kind;
-    bool is_list = kind == KIND_LIST || kind == KIND_LISTEN || kind == KIND_TLS;
+    bool is_list =
+        kind == KIND_LIST || kind == KIND_NETS || kind == KIND_LISTEN || kind == KIND_TLS;
     enum err_code code;
 
     if (rank < c->rank[row]) return OK;
     if (rank > c->rank[row] || !is_list) {
         if (kind == KIND_LIST) c->domain.n = 0;
         if (kind == KIND_LISTEN) c->listens = 0;
+        if (kind == KIND_NETS) c->relay_nets = 0;
         if (kind == KIND_TLS) c->tls_pairs = 0;
         c->text[row] = NULL;
     }

@@ -48,7 +48,8 @@ enum conf_kind {
     KIND_RELAY,
     KIND_RELAYTLS,
     KIND_DNSSEC,
-    KIND_LOGFMT
+    KIND_LOGFMT,
+    KIND_NETS
 };
 enum { CONF_LIST_MAX = 64, CONF_FILE_MAX = 1024 * 1024, CONF_INCLUDE_DEPTH = 8 };
 
@@ -76,6 +77,11 @@ struct conf_listen {
     const char *host;
     uint16_t port;
 };
+/* A network: the first `bits` of `addr`, which has 4 or 16 octets. */
+struct conf_net {
+    uint8_t addr[16];
+    uint8_t octets, bits;
+};
 struct conf_pair {
     const char *cert, *key;
 };
@@ -95,6 +101,8 @@ struct conf {
         uint16_t port;
         const char *user, *password_file;
     } relay; /* host NULL: none */
+    struct conf_net relay_from[CONF_LIST_MAX];
+    size_t relay_nets;
     enum conf_relay_tls relay_tls;
     const char *resolver; /* NULL: resolv.conf */
     enum conf_dnssec dnssec;
@@ -122,6 +130,9 @@ enum err_code conf_set(struct conf *c, const char *name, const char *value, cons
                        struct err *e);
 /* Fill what was not set. */
 enum err_code conf_finish(struct conf *c, struct err *e);
+/* Is the address of `octets` (4 or 16) octets in one of the networks? IPv4 mapped into IPv6 counts
+ * as IPv4. */
+bool conf_in_nets(const struct conf_net *nets, size_t n, const uint8_t *addr, size_t octets);
 /* DATA/`tail`, in the arena. */
 const char *conf_path(struct conf *c, const char *tail);
 /* Split "host:port", "[v6]:port", "host" or "host:submissions"; the host is copied without

@@ -53,7 +53,7 @@ static bool take_record(ns_msg *m, ns_rr *rr, struct arena *a, struct dns_record
     const unsigned char *p = ns_rr_rdata(*rr);
     size_t n = ns_rr_rdlen(*rr);
 
-    *r = (struct dns_record){.type = ns_rr_type(*rr), .ttl = ns_rr_ttl(*rr)};
+    *r = (struct dns_record){.type = (uint16_t)ns_rr_type(*rr), .ttl = ns_rr_ttl(*rr)};
     switch (r->type) {
     case DNS_A:
     case DNS_AAAA:

@@ -41,6 +41,9 @@ enum err_code queue_open(const char *dir, const struct log *log, struct queue **
 /* Commit what is pending, give back leases, free. Messages that are still out must not be used. */
 void queue_close(struct queue *q);
 
+/* The directory; lives as long as the queue. */
+const char *queue_dir(const struct queue *q);
+
 /* --- putting in --------------------------------------------------------------------------------
  */
 

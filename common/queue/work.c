@@ -40,6 +40,8 @@ enum err_code queue_open(const char *dir, const struct log *log, struct queue **
     return OK;
 }
 
+const char *queue_dir(const struct queue *q) { return q->dir; }
+
 /* --- lanes: binary heaps by due time
  * --------------------------------------------------------------- */
 

@@ -1,0 +1,65 @@
+#include "serve/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum err_code server_host(struct session *s, mono_t now, struct err *e) {
+    switch (s->service) {
+    case SERVICE_SMTP:
+    case SERVICE_SUBMISSION:
+    case SERVICE_SUBMISSIONS:
+    case SERVICE_LMTP: return smtp_host_new(s, now, e);
+    case SERVICE_POP3:
+    case SERVICE_POP3S: return pop3_host_new(s, now, e);
+    case SERVICE_IMAP:
+    case SERVICE_IMAPS: return imap_host_new(s, now, e);
+    case SERVICE_COUNT: break;
+    }
+    return err_set(e, ERR_BUG, "no such service");
+}
+
+static void check(void *p) {
+    struct login *l = p;
+
+    l->code = accounts_login(l->session->server->directory->accounts, slice_str(l->user),
+                             slice_str(l->password), &l->account, &l->err);
+    explicit_bzero(l->password, sizeof l->password);
+    explicit_bzero(l->account.password, sizeof l->account.password);
+    l->is_done = true;
+    session_resume(l->session);
+}
+
+enum err_code server_login(struct session *s, struct login *l, struct slice user,
+                           struct slice password) {
+    *l = (struct login){.session = s};
+    if (user.n == 0 || user.n > ACCOUNT_NAME_MAX || password.n >= sizeof l->password ||
+        memchr(user.p, 0, user.n) || memchr(password.p ? password.p : "", 0, password.n)) {
+        l->is_done = true;
+        return l->code =
+                   err_mail(&l->err, ERR_DENIED, STATUS(5, 7, 8), "wrong user name or password");
+    }
+    snprintf(l->user, sizeof l->user, "%.*s", SP(user));
+    snprintf(l->password, sizeof l->password, "%.*s", SP(password));
+    session_wait(s);
+    if (!s->server->passwords) {
+        check(l);
+        return OK;
+    }
+    if (lane_submit(s->server->passwords, check, l)) return OK;
+    s->waits = false;
+    explicit_bzero(l->password, sizeof l->password);
+    l->is_done = true;
+    return l->code =
+               err_mail(&l->err, ERR_BUSY, STATUS(4, 7, 0), "too many logins at once, try later");
+}
+
+void server_log_login(const struct session *s, const struct login *l, const char *mechanism) {
+    char host[ADDR_TEXT_MAX];
+
+    log_event(s->server->log, l->code == OK ? LEVEL_NOTE : LEVEL_WARN,
+              l->code == OK ? "login" : "login failed", "service",
+              slice_str(conf_service_name(s->service)), "user", slice_str(l->user), "client",
+              slice_str(addr_host(&s->peer, host)), "mechanism", slice_str(mechanism), "tls",
+              slice_str(s->tls ? tls_describe(s->tls) : "none"), "why",
+              l->code == OK ? S("") : slice_str(l->err.msg), NULL);
+}

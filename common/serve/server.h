@@ -1,0 +1,46 @@
+/* server: what all sessions of one `serve` share, and the makers of hosts. */
+#ifndef SERVE_SERVER_H
+#define SERVE_SERVER_H
+
+#include "deliver/rcpt.h"
+#include "queue/queue.h"
+#include "serve/lane.h"
+#include "serve/session.h"
+
+struct server {
+    const struct conf *conf;
+    const struct log *log;
+    struct directory *directory;
+    struct queue *queue;
+    struct tls_creds *creds; /* NULL: no TLS offered */
+    struct lane *passwords;  /* as wide as the machine; NULL: check at once (blocking driver) */
+    bool is_holding;         /* take mail and deliver none of it */
+    bool trusts_stdio;       /* sendmail -bs: the peer is a local user, who may relay */
+    struct slice stdio_user; /* serve --stdio: already logged in as, or empty */
+};
+
+/* Make the host of a service for a fresh session. ERR_MEMORY. */
+enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e);
+enum err_code pop3_host_new(struct session *s, mono_t now, struct err *e);
+enum err_code imap_host_new(struct session *s, mono_t now, struct err *e);
+/* The one for `s->service`. */
+enum err_code server_host(struct session *s, mono_t now, struct err *e);
+
+/* A login under way: user and password are copied, checked in the password lane, and wiped. */
+struct login {
+    struct session *session;
+    struct account account; /* when code is OK */
+    enum err_code code;
+    struct err err;
+    bool is_done;
+    char user[ACCOUNT_NAME_MAX + 1], password[1024];
+};
+/* Start it: the session waits; when it is run again `is_done` is true. ERR_BUSY (4.7.0) at once
+ * when the lane is full, ERR_DENIED when user or password are too long: then the session does not
+ * wait. */
+enum err_code server_login(struct session *s, struct login *l, struct slice user,
+                           struct slice password);
+/* Log the end of a login, in words that a ban tool can read. */
+void server_log_login(const struct session *s, const struct login *l, const char *mechanism);
+
+#endif

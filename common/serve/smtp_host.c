@@ -1,0 +1,426 @@
+/* smtp_host: answers the SMTP engine: who may send what to whom, and where the octets go. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "mime/header.h"
+#include "mime/msgid.h"
+#include "serve/server.h"
+#include "smtp/server.h"
+#include "sys/clock.h"
+
+enum {
+    HEAD_MAX = 16 * 1024,
+    ENVELOPE_ARENA_MAX = 8 * 1024 * 1024,
+    RCPT_MAX = 1000,
+    HOPS_MAX = 50,                  /* Received fields; more is a loop (RFC 5321 6.3) */
+    DISK_RESERVE = 16 * 1024 * 1024 /* left free beside a message that is let in */
+};
+
+enum waiting { WAIT_NONE, WAIT_LOGIN, WAIT_COMMIT };
+
+struct smtp_host {
+    struct smtp_server *engine;
+    struct session *session;
+    enum waiting waiting;
+    struct login login;
+    char user[ACCOUNT_NAME_MAX + 1]; /* logged in as, or "" */
+    /* the transaction */
+    struct arena arena;
+    struct envelope env;
+    size_t rcpt_cap;
+    struct spool spool;
+    struct err spool_err; /* why the octets cannot be kept; code OK: they can */
+    struct buf head;
+    struct queue_op op;
+    bool is_committed;
+    uint64_t size;
+};
+
+static bool is_submission(const struct session *s) {
+    return s->service == SERVICE_SUBMISSION || s->service == SERVICE_SUBMISSIONS;
+}
+
+static const char *peer_name(const struct session *s, char out[ADDR_TEXT_MAX]) {
+    if (s->peer.len == 0) snprintf(out, ADDR_TEXT_MAX, "local");
+    else addr_host(&s->peer, out);
+    return out;
+}
+
+/* May this client send to other hosts? */
+static bool may_relay(const struct smtp_host *h) {
+    const struct session *s = h->session;
+    const struct conf *c = s->server->conf;
+
+    if (h->user[0] || s->server->trusts_stdio) return true;
+    if (is_submission(s) || s->service == SERVICE_LMTP || s->peer.len == 0) return false;
+    if (s->peer.u.sa.sa_family == AF_INET6)
+        return conf_in_nets(c->relay_from, c->relay_nets, s->peer.u.in6.sin6_addr.s6_addr, 16);
+    return conf_in_nets(c->relay_from, c->relay_nets, (const uint8_t *)&s->peer.u.in.sin_addr, 4);
+}
+
+static void reset(struct smtp_host *h) {
+    arena_reset(&h->arena);
+    h->env = (struct envelope){0};
+    h->rcpt_cap = 0;
+    spool_reset(&h->spool);
+    h->spool_err = (struct err){0};
+}
+
+static void reply_err(struct smtp_host *h, const struct err *e) {
+    bool temporary = err_is_temporary(e);
+    struct mail_status st = e->status.cls ? e->status
+                            : temporary   ? STATUS(4, 3, 0)
+                                          : STATUS(5, 3, 0);
+
+    smtp_server_reply(h->engine, st.cls == 4 ? (e->code == ERR_FULL ? 452 : 451) : 554, st,
+                      slice_str(e->msg));
+}
+
+/* --- MAIL and RCPT
+ * -------------------------------------------------------------------------------------- */
+
+static bool has_space(const struct server *server, uint64_t size) {
+    char path[4096];
+    struct statvfs st;
+
+    snprintf(path, sizeof path, "%s/queue", server->conf->data);
+    if (statvfs(path, &st) < 0) return true; /* the write will tell */
+    return (uint64_t)st.f_bavail * st.f_frsize > size + DISK_RESERVE &&
+           (st.f_files == 0 || st.f_favail > 16);
+}
+
+/* A user sends as himself: his own name, with or without detail, or an alias that reaches him. */
+static enum err_code check_sender(struct smtp_host *h, struct slice address, struct err *e) {
+    struct rcpt_end *ends;
+    struct arena a;
+    size_t count;
+    enum err_code code;
+    bool mine = false;
+
+    if (!h->user[0] || address.n == 0) return OK;
+    arena_init(&a, 4 * 1024 * 1024);
+    code = directory_expand(h->session->server->directory, address, &a, &ends, &count, e);
+    for (size_t i = 0; code == OK && i < count; i++)
+        mine |= ends[i].is_local && slice_ieq(ends[i].address, slice_str(h->user));
+    arena_release(&a);
+    if (code != OK && err_is_temporary(e)) return code;
+    return mine ? OK
+                : err_mail(e, ERR_DENIED, STATUS(5, 7, 1), "%s may not send as this address",
+                           h->user);
+}
+
+static void on_mail(struct smtp_host *h, const struct smtp_mail *m) {
+    struct server *server = h->session->server;
+    char text[ADDR_TEXT_MAX];
+    struct slice helo = smtp_server_helo(h->engine);
+    struct err e = {0};
+
+    reset(h);
+    if (!has_space(server, m->size)) {
+        smtp_server_reply(h->engine, 452, STATUS(4, 3, 1), S("no space for mail now"));
+        return;
+    }
+    if (check_sender(h, m->from.address, &e) != OK) {
+        if (err_is_temporary(&e)) reply_err(h, &e);
+        else smtp_server_reply(h->engine, 553, e.status, slice_str(e.msg));
+        return;
+    }
+    h->env.sender = arena_copy(&h->arena, m->from.address);
+    h->env.envid = arena_copy(&h->arena, m->envid);
+    h->env.ret = m->ret == SMTP_RET_FULL   ? RET_FULL
+                 : m->ret == SMTP_RET_HDRS ? RET_HDRS
+                                           : RET_DEFAULT;
+    h->env.is_8bit = m->body != SMTP_BODY_7BIT;
+    h->env.is_binary = m->body == SMTP_BODY_BINARYMIME;
+    h->env.is_smtputf8 = m->is_smtputf8;
+    h->env.proto = slice_str(smtp_server_with(h->engine));
+    h->env.user = arena_copy(&h->arena, slice_str(h->user));
+    h->env.client = arena_printf(&h->arena, "%.*s [%s]", SP(helo), peer_name(h->session, text));
+    if (h->arena.bad) smtp_server_reply(h->engine, 451, STATUS(4, 3, 0), S("no memory"));
+    else smtp_server_ok(h->engine);
+}
+
+static bool add_rcpt(struct smtp_host *h, const struct smtp_rcpt *r, struct slice address) {
+    struct envelope_rcpt *to;
+
+    if (h->env.rcpt_count == h->rcpt_cap) {
+        size_t cap = h->rcpt_cap ? h->rcpt_cap * 2 : 4;
+        struct envelope_rcpt *more = arena_new(&h->arena, cap * sizeof *more);
+
+        if (!more) return false;
+        if (h->env.rcpt_count) memcpy(more, h->env.rcpts, h->env.rcpt_count * sizeof *more);
+        h->env.rcpts = more;
+        h->rcpt_cap = cap;
+    }
+    to = &h->env.rcpts[h->env.rcpt_count];
+    to->address = arena_copy(&h->arena, address);
+    to->orcpt = arena_copy(&h->arena, r->orcpt);
+    to->notify = (uint8_t)r->notify;
+    if (h->arena.bad) return false;
+    h->env.rcpt_count++;
+    return true;
+}
+
+static void log_refused(const struct smtp_host *h, struct slice to, const char *why) {
+    char text[ADDR_TEXT_MAX];
+
+    log_event(h->session->server->log, LEVEL_WARN, "refused", "client",
+              slice_str(peer_name(h->session, text)), "helo", smtp_server_helo(h->engine), "from",
+              h->env.sender.n ? h->env.sender : S("<>"), "to", to, "why", slice_str(why), NULL);
+}
+
+static void on_rcpt(struct smtp_host *h, const struct smtp_rcpt *r) {
+    const struct directory *d = h->session->server->directory;
+    enum rcpt_kind kind;
+    struct err e = {0};
+    struct slice address = r->to.address;
+
+    /* An address literal that is this end of the connection means the first domain. */
+    if (directory_find(d, address, &kind, NULL, &e) != OK) {
+        log_refused(h, address, e.msg);
+        smtp_server_reply(h->engine, 451, e.status.cls == 4 ? e.status : STATUS(4, 3, 0),
+                          S("the list of users cannot be read now"));
+    } else if (kind == RCPT_NOBODY) {
+        log_refused(h, address, "no such user");
+        smtp_server_reply(h->engine, 550, STATUS(5, 1, 1), S("no such user here"));
+    } else if (kind == RCPT_REMOTE && !may_relay(h)) {
+        log_refused(h, address, "relaying denied");
+        smtp_server_reply(h->engine, 550, STATUS(5, 7, 1), S("relaying denied: log in first"));
+    } else if (!add_rcpt(h, r, address)) {
+        smtp_server_reply(h->engine, 452, STATUS(4, 5, 3), S("too many recipients"));
+    } else {
+        smtp_server_ok(h->engine);
+    }
+}
+
+/* --- the message
+ * ---------------------------------------------------------------------------------------- */
+
+/* Trace and, for mail that starts here, what RFC 6409 8 lets a submission server add. */
+static void make_head(struct smtp_host *h, const char *id) {
+    struct session *s = h->session;
+    const struct conf *c = s->server->conf;
+    struct slice helo = smtp_server_helo(h->engine), message = buf_slice(&h->spool.mem);
+    char host[ADDR_TEXT_MAX], date[MOMENT_RFC5322_MAX];
+    wall_t now = h->env.arrived;
+
+    buf_reset(&h->head);
+    buf_addf(&h->head, "Received: from %.*s (", SP(helo.n ? helo : S("unknown")));
+    if (s->peer.len == 0) buf_addf(&h->head, "local user %u", (unsigned)getuid());
+    else buf_add(&h->head, slice_str(addr_literal(&s->peer, host)));
+    buf_addf(&h->head, ")\r\n\tby %s with %s id %s", c->hostname, smtp_server_with(h->engine), id);
+    if (s->tls) buf_addf(&h->head, "\r\n\t(%s)", tls_describe(s->tls));
+    /* More than one recipient must not learn of each other (RFC 5321 7.2). */
+    if (h->env.rcpt_count == 1) buf_addf(&h->head, "\r\n\tfor <%.*s>", SP(h->env.rcpts[0].address));
+    buf_addf(&h->head, ";\r\n\t%.*s\r\n", SP(moment_rfc5322(now, clock_offset(now), date)));
+    if (!is_submission(s) && !s->server->trusts_stdio) return;
+    if (header_value(message, S("Date")).n == 0)
+        buf_addf(&h->head, "Date: %.*s\r\n", SP(moment_rfc5322(now, clock_offset(now), date)));
+    if (header_value(message, S("Message-ID")).n == 0) {
+        uint8_t random[MSGID_RANDOM];
+
+        random_bytes(random, sizeof random);
+        buf_add(&h->head, S("Message-ID: "));
+        msgid_put(&h->head, now, random, slice_str(c->hostname));
+        buf_add(&h->head, S("\r\n"));
+    }
+    if (header_value(message, S("From")).n == 0 && h->env.sender.n)
+        buf_addf(&h->head, "From: <%.*s>\r\n", SP(h->env.sender));
+}
+
+static void committed(struct queue_op *op) {
+    struct smtp_host *h = op->user;
+
+    h->is_committed = true;
+    session_resume(h->session);
+}
+
+static void on_data_end(struct smtp_host *h, const struct smtp_server_event *ev) {
+    const struct log *log = h->session->server->log;
+
+    if (h->spool_err.code != OK) {
+        log_event(log, LEVEL_ERROR, "cannot take a message", "from", h->env.sender, "why",
+                  slice_str(h->spool_err.msg), NULL);
+        reply_err(h, &h->spool_err);
+        return;
+    }
+    if (header_count(buf_slice(&h->spool.mem), S("Received")) > HOPS_MAX) {
+        log_event(log, LEVEL_WARN, "mail loop", "from", h->env.sender.n ? h->env.sender : S("<>"),
+                  "to", h->env.rcpts[0].address, NULL);
+        smtp_server_reply(h->engine, 554, STATUS(5, 4, 6),
+                          S("mail loop: too many Received fields"));
+        return;
+    }
+    if (ev->flags & SMTP_DATA_8BIT) h->env.is_8bit = true;
+    h->env.arrived = clock_wall();
+    h->size = ev->size;
+    h->op = (struct queue_op){.env = &h->env, .body = &h->spool, .done = committed, .user = h};
+    queue_new_id(h->op.id);
+    make_head(h, h->op.id);
+    if (h->head.bad) {
+        smtp_server_reply(h->engine, 451, STATUS(4, 3, 0), S("no memory"));
+        return;
+    }
+    h->op.head = buf_slice(&h->head);
+    h->is_committed = false;
+    h->waiting = WAIT_COMMIT;
+    session_wait(h->session);
+    queue_submit(h->session->server->queue, &h->op);
+}
+
+static void after_commit(struct smtp_host *h) {
+    struct session *s = h->session;
+    char text[ADDR_TEXT_MAX], size[24], count[24];
+
+    h->waiting = WAIT_NONE;
+    if (h->op.code != OK) {
+        log_event(s->server->log, LEVEL_ERROR, "cannot queue a message", "from", h->env.sender,
+                  "why", slice_str(h->op.err.msg), NULL);
+        reply_err(h, &h->op.err);
+    } else {
+        char ok[64];
+
+        log_event(s->server->log, LEVEL_NOTE, "queued", "id", slice_str(h->op.id), "from",
+                  h->env.sender.n ? h->env.sender : S("<>"), "to", h->env.rcpts[0].address, "nrcpt",
+                  log_num(count, (int64_t)h->env.rcpt_count), "size",
+                  log_num(size, (int64_t)h->size), "client", slice_str(peer_name(s, text)), "helo",
+                  smtp_server_helo(h->engine), "proto", h->env.proto, "user", slice_str(h->user),
+                  NULL);
+        snprintf(ok, sizeof ok, "ok, queued as %s", h->op.id);
+        smtp_server_reply(h->engine, 250, STATUS(2, 0, 0), slice_str(ok));
+    }
+    reset(h);
+}
+
+static void after_login(struct smtp_host *h) {
+    h->waiting = WAIT_NONE;
+    server_log_login(h->session, &h->login, "AUTH");
+    if (h->login.code == OK) {
+        snprintf(h->user, sizeof h->user, "%s", h->login.account.name);
+        smtp_server_ok(h->engine);
+    } else if (h->login.code == ERR_DENIED) {
+        smtp_server_reply(h->engine, 535, STATUS(5, 7, 8), S("wrong user name or password"));
+    } else {
+        smtp_server_reply(h->engine, 454, STATUS(4, 7, 0), S("cannot check the password now"));
+    }
+}
+
+/* --- the session
+ * ---------------------------------------------------------------------------------------- */
+
+static void on_auth(struct smtp_host *h, const struct smtp_server_event *ev) {
+    struct slice authzid = ev->authzid;
+    char own[ACCOUNT_NAME_MAX + 1], other[ACCOUNT_NAME_MAX + 1];
+    struct accounts *a = h->session->server->directory->accounts;
+
+    /* Nobody acts for somebody else: an authorization identity must be the same user. */
+    if (authzid.n > 0 &&
+        (accounts_name(a, authzid, other, NULL) != OK ||
+         accounts_name(a, ev->authcid, own, NULL) != OK || strcmp(own, other) != 0)) {
+        smtp_server_reply(h->engine, 535, STATUS(5, 7, 8),
+                          S("acting for another user is not allowed"));
+        return;
+    }
+    h->waiting = WAIT_LOGIN;
+    if (server_login(h->session, &h->login, ev->authcid, ev->password) != OK) after_login(h);
+}
+
+static void events(struct session *s, mono_t now) {
+    struct smtp_host *h = s->host;
+    struct smtp_server_event ev;
+
+    (void)now;
+    if (h->waiting == WAIT_COMMIT && h->is_committed) after_commit(h);
+    if (h->waiting == WAIT_LOGIN && h->login.is_done) after_login(h);
+    while (!s->waits && smtp_server_next(h->engine, &ev)) {
+        switch (ev.type) {
+        case SMTP_SERVER_CONNECT:
+        case SMTP_SERVER_HELO:
+        case SMTP_SERVER_DATA: smtp_server_ok(h->engine); break;
+        case SMTP_SERVER_MAIL: on_mail(h, ev.mail); break;
+        case SMTP_SERVER_RCPT: on_rcpt(h, ev.rcpt); break;
+        case SMTP_SERVER_CHUNK:
+            if (h->spool_err.code == OK) spool_add(&h->spool, ev.data, &h->spool_err);
+            break;
+        case SMTP_SERVER_DATA_END: on_data_end(h, &ev); break;
+        case SMTP_SERVER_AUTH: on_auth(h, &ev); break;
+        case SMTP_SERVER_NEED_TLS: s->wants_tls = true; break;
+        case SMTP_SERVER_RESET: reset(h); break;
+        case SMTP_SERVER_BYE: break;
+        case SMTP_SERVER_FAIL: {
+            char text[ADDR_TEXT_MAX];
+
+            if (ev.err.code != ERR_CLOSED)
+                log_event(s->server->log, LEVEL_NOTE, "session ended", "service",
+                          slice_str(conf_service_name(s->service)), "client",
+                          slice_str(peer_name(s, text)), "why", slice_str(ev.err.msg), NULL);
+            break;
+        }
+        }
+    }
+}
+
+static void tls_up(struct session *s, mono_t now) {
+    struct smtp_host *h = s->host;
+
+    h->user[0] = 0;
+    reset(h);
+    smtp_server_tls_up(h->engine, now);
+}
+
+static void shut_down(struct session *s, mono_t now) {
+    struct smtp_host *h = s->host;
+
+    (void)now;
+    smtp_server_shutdown(h->engine, S(""));
+}
+
+static void free_host(struct session *s) {
+    struct smtp_host *h = s->host;
+
+    smtp_server_free(h->engine);
+    spool_release(&h->spool);
+    buf_release(&h->head);
+    arena_release(&h->arena);
+    free(h);
+}
+
+enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e) {
+    static const struct session_ops ops = {events, tls_up, shut_down, free_host};
+    const struct server *server = s->server;
+    const struct conf *c = server->conf;
+    bool implicit = s->service == SERVICE_SUBMISSIONS;
+    struct smtp_server_config config = {
+        .role = s->service == SERVICE_LMTP                 ? SMTP_ROLE_LMTP
+                : is_submission(s) || server->trusts_stdio ? SMTP_ROLE_SUBMISSION
+                                                           : SMTP_ROLE_SMTP,
+        .hostname = slice_str(c->hostname),
+        .size_max = c->message_size_limit,
+        .is_tls = implicit,
+        .offer_tls = server->creds && !implicit,
+        .offer_auth = is_submission(s),
+        .plaintext_auth = c->plaintext_auth,
+        .require_auth = is_submission(s),
+        .allow_early_talk = server->trusts_stdio,
+        .rcpt_max = RCPT_MAX,
+    };
+    struct smtp_host *h = calloc(1, sizeof *h);
+
+    if (!h) return err_set(e, ERR_MEMORY, "no memory for a session");
+    h->session = s;
+    h->engine = smtp_server_new(&config, now);
+    if (!h->engine) {
+        free(h);
+        return err_set(e, ERR_MEMORY, "no memory for a session");
+    }
+    arena_init(&h->arena, ENVELOPE_ARENA_MAX);
+    spool_init(&h->spool, queue_dir(server->queue));
+    buf_init(&h->head, HEAD_MAX);
+    s->host = h;
+    s->ops = &ops;
+    s->engine = smtp_server_engine(h->engine);
+    if (implicit) session_start_tls(s, now);
+    return OK;
+}
