@@ -67,7 +67,8 @@ const struct applet applet_config = {
     .operands = "check|show",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings = "hostname domain data listen tls tls-ca relay relay-from relay-tls resolver dnssec accounts "
+    .settings = "hostname domain data user listen tls tls-ca relay relay-from relay-tls resolver "
+                "dnssec accounts "
                 "aliases mx-port "
                 "message-size-limit queue-lifetime retry plaintext-auth log",
     .exits = exits,

@@ -1,2 +1,3 @@
 /* One line per applet, sorted by name. */
 APPLET(config)
+APPLET(serve)

@@ -300,6 +300,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         kept = s->kind == KIND_PATH ? keep_path(c, word, base) : keep(c, word);
         if (row == ROW_hostname) c->hostname = kept;
         if (row == ROW_data) c->data = kept;
+        if (row == ROW_user) c->user = kept;
         if (row == ROW_tls_ca) c->tls_ca = kept;
         if (row == ROW_resolver) c->resolver = kept;
         if (row == ROW_accounts) c->accounts = kept;

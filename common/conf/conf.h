@@ -91,6 +91,7 @@ struct conf {
     const char *hostname;
     struct conf_list domain;
     const char *data;
+    const char *user; /* NULL: stay who we are */
     struct conf_listen listen[CONF_LIST_MAX];
     size_t listens;
     struct conf_pair tls[8];

@@ -213,6 +213,11 @@ void session_tick(struct session *s, mono_t now) {
 /* --- waiting
  * ----------------------------------------------------------------------------------------- */
 
+void session_start_tls(struct session *s, mono_t now) {
+    s->wants_tls = s->is_shaking = s->is_implicit_tls = true;
+    s->shake_deadline = now + SESSION_TLS_MS;
+}
+
 struct blocking {
     pthread_mutex_t lock;
     pthread_cond_t resumed;
