@@ -22,9 +22,8 @@ static void inspect(struct smtp_server *s, struct slice t) {
     if (t.n && memchr(t.p, 0, t.n)) s->flags |= SMTP_DATA_NUL;
     while (t.n) {
         size_t lf = slice_chr(t, '\n');
-        s->line_length += lf == SLICE_NONE ? t.n : lf; // the CR counts: 999 is the bound
-        if (s->line_length > TEXT_LINE_MAX + (lf == SLICE_NONE ? 0 : 1))
-            s->flags |= SMTP_DATA_LONG_LINE;
+        s->line_length += lf == SLICE_NONE ? t.n : lf; // with the CR
+        if (s->line_length > TEXT_LINE_MAX + 1) s->flags |= SMTP_DATA_LONG_LINE;
         if (lf == SLICE_NONE) break;
         s->line_length = 0;
         t = slice_from(t, lf + 1);
