@@ -75,6 +75,12 @@ static void flush(struct buf *out, struct buf *raw, struct slice charset) {
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
+/* Blanks of plain text, as many as there are; line ends of folds are none. */
+static void put_blanks(struct buf *out, struct slice blanks) {
+    for (size_t i = 0; i < blanks.n; i++)
+        if (blanks.p[i] == ' ' || blanks.p[i] == '\t') buf_addc(out, ' ');
+}
+
 bool encword_decode(struct buf *out, struct slice value) {
     struct slice charset = S("");
     struct buf raw, plain;
@@ -90,12 +96,10 @@ bool encword_decode(struct buf *out, struct slice value) {
 
         while (i < value.n && is_blank(value.p[i])) i++;
         if (i < value.n && word_at(slice_from(value, i), &w)) {
-            if (!after_word) buf_add(&plain, slice_of(value.p + from, i - from));
+            if (!after_word) put_blanks(&plain, slice_of(value.p + from, i - from));
             if (plain.n) {
                 struct slice text = buf_slice(&plain);
 
-                for (size_t k = 0; k < plain.n; k++)
-                    if (plain.p[k] == '\t' || plain.p[k] == '\0') plain.p[k] = ' ';
                 flush(out, &raw, charset);
                 charset_guess(out, text);
                 buf_reset(&plain);
@@ -111,8 +115,7 @@ bool encword_decode(struct buf *out, struct slice value) {
         /* plain text up to the next blank or the next word glued to it */
         if (i == value.n) break;
         flush(out, &raw, charset);
-        for (size_t k = from; k < i; k++)
-            if (value.p[k] != '\r' && value.p[k] != '\n') buf_addc(&plain, ' ');
+        put_blanks(&plain, slice_of(value.p + from, i - from));
         do {
             char c = value.p[i++];
 

@@ -1,0 +1,395 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/maildir.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+static enum err_code no_memory(struct err *e) {
+    return err_set(e, ERR_MEMORY, "no memory for a list of messages");
+}
+
+static enum err_code read_only(const struct mailbox *m, struct err *e) {
+    return m->mode == MAILBOX_WRITE
+               ? OK
+               : err_set(e, ERR_DENIED, "the mailbox is open for reading only");
+}
+
+void mailbox_file(const struct mailbox *m, size_t i, char out[FILE_NAME_MAX + 8]) {
+    snprintf(out, FILE_NAME_MAX + 8, "%s/%s", m->f[i].in_new ? "new" : "cur", m->f[i].name);
+}
+
+bool mailbox_refind(struct mailbox *m, size_t i) {
+    const char *old = m->f[i].name;
+    size_t n = maildir_base(old);
+    char *name = NULL;
+    bool in_new = false;
+
+    for (int sub = 0; sub < 2 && !name; sub++) {
+        int fd = openat(m->fd, sub ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+        struct dirent *d;
+
+        if (!dir) {
+            fd_close(&fd);
+            continue;
+        }
+        while (!name && (d = readdir(dir)))
+            if (strncmp(d->d_name, old, n) == 0 && maildir_base(d->d_name) == n)
+                name = strdup(d->d_name);
+        closedir(dir);
+        in_new = sub == 1;
+    }
+    if (!name) return false;
+    free(m->f[i].name);
+    m->f[i] = (struct mailfile){.name = name, .in_new = in_new};
+    return true;
+}
+
+void mailbox_sweep(struct mailbox *m) {
+    size_t to = 0;
+
+    for (size_t i = 0; i < m->n; i++) {
+        if (!m->f[i].name) continue;
+        m->v[to] = m->v[i];
+        m->f[to++] = m->f[i];
+    }
+    m->n = to;
+}
+
+static void fsync_sub(struct mailbox *m, const char *sub, enum err_code *code, struct err *e) {
+    int fd = openat(m->fd, sub, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if ((fd < 0 || fsync(fd) != 0) && *code == OK) *code = err_sys(e, "cannot sync a mailbox");
+    fd_close(&fd);
+}
+
+/* --- flags ------------------------------------------------------------------------------------ */
+
+static uint64_t apply(uint64_t now, enum mailbox_flags_mode mode, uint64_t flags) {
+    uint64_t kept = now & (STORE_PASSED | STORE_RECENT);
+
+    flags &= ~(STORE_PASSED | STORE_RECENT);
+    if (mode == MAILBOX_FLAGS_ADD) return now | flags;
+    if (mode == MAILBOX_FLAGS_REMOVE) return now & ~flags;
+    return kept | flags;
+}
+
+/* Rename one file to carry the flags. ERR_NOT_FOUND: it vanished. */
+static enum err_code set_one(struct mailbox *m, size_t i, enum mailbox_flags_mode mode,
+                             uint64_t flags, bool *is_changed, struct err *e) {
+    *is_changed = false;
+    for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
+        uint64_t now = maildir_flags(m->f[i].name) | (m->v[i].flags & STORE_RECENT);
+        uint64_t want = apply(now, mode, flags);
+        char from[FILE_NAME_MAX + 8], to[FILE_NAME_MAX + 64], letters[48], *name;
+
+        if (want == now && !m->f[i].in_new) {
+            *is_changed = want != m->v[i].flags;
+            m->v[i].flags = want;
+            return OK;
+        }
+        maildir_letters(want, letters);
+        if ((size_t)snprintf(to, sizeof to, "cur/%.*s:2,%s", (int)maildir_base(m->f[i].name),
+                             m->f[i].name, letters) > FILE_NAME_MAX + 2)
+            return err_set(e, ERR_LIMIT, "a file name has no room for more flags");
+        mailbox_file(m, i, from);
+        if (renameat(m->fd, from, m->fd, to) == 0) {
+            name = strdup(to + 4);
+            if (!name) return no_memory(e);
+            free(m->f[i].name);
+            m->f[i] = (struct mailfile){.name = name};
+            *is_changed = want != m->v[i].flags;
+            m->v[i].flags = want;
+            return OK;
+        }
+        if (errno != ENOENT) return err_sys(e, "cannot change flags");
+        if (!mailbox_refind(m, i)) return ERR_NOT_FOUND;
+    }
+    return err_set(e, ERR_BUSY, "another program keeps renaming a message");
+}
+
+enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t n,
+                                enum mailbox_flags_mode mode, uint64_t flags, struct err *e) {
+    enum err_code code = read_only(m, e);
+    uint64_t modseq = 0;
+
+    if (code == OK) code = mailbox_lock(m, e);
+    if (code != OK) return code;
+    mailbox_index(m);
+    index_begin(m->index);
+    for (size_t k = 0; k < n && code == OK; k++) {
+        size_t i = mailbox_at(m, uids[k]);
+        bool is_changed;
+
+        if (i == SIZE_MAX) continue;
+        code = set_one(m, i, mode, flags, &is_changed, e);
+        if (code == ERR_NOT_FOUND) code = OK;
+        else if (code == OK && is_changed) {
+            if (!modseq) modseq = mailbox_bump(m);
+            m->v[i].modseq = modseq;
+            mailbox_index_put(m, i);
+        }
+    }
+    index_end(m->index);
+    mailbox_unlock(m);
+    return code;
+}
+
+/* --- expunge ---------------------------------------------------------------------------------- */
+
+/* Remove one file; true when it is gone, by us or before. */
+static bool remove_one(struct mailbox *m, size_t i, bool only_deleted, enum err_code *code,
+                       struct err *e) {
+    for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
+        char path[FILE_NAME_MAX + 8];
+
+        if (only_deleted && !(maildir_flags(m->f[i].name) & STORE_DELETED)) return false;
+        mailbox_file(m, i, path);
+        if (unlinkat(m->fd, path, 0) == 0) return true;
+        if (errno != ENOENT) {
+            *code = err_sys(e, "cannot remove a message");
+            return false;
+        }
+        if (!mailbox_refind(m, i)) return true;
+    }
+    return false;
+}
+
+enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, bool only_deleted,
+                              uint32_t *gone, size_t *n_gone, struct err *e) {
+    enum err_code code = read_only(m, e);
+
+    *n_gone = 0;
+    if (code == OK) code = mailbox_lock(m, e);
+    if (code != OK) return code;
+    for (size_t k = 0; k < n && code == OK; k++) {
+        size_t i = mailbox_at(m, uids[k]);
+
+        if (i == SIZE_MAX || !m->f[i].name || !remove_one(m, i, only_deleted, &code, e)) continue;
+        free(m->f[i].name);
+        m->f[i].name = NULL;
+        gone[(*n_gone)++] = uids[k];
+    }
+    if (*n_gone) {
+        enum err_code sync_code = OK;
+
+        mailbox_bump(m);
+        index_begin(mailbox_index(m));
+        for (size_t k = 0; k < *n_gone; k++) index_remove(m->index, m->validity, gone[k]);
+        index_end(m->index);
+        mailbox_sweep(m);
+        fsync_sub(m, "cur", &sync_code, NULL); /* it is removed either way */
+    }
+    mailbox_unlock(m);
+    return code;
+}
+
+/* --- copy and move ---------------------------------------------------------------------------- */
+
+/* The flags as the letters of the target mean them. */
+static uint64_t translate(struct mailbox *m, struct mailbox *t, uint64_t flags,
+                          uint64_t map[STORE_KEYWORDS_MAX]) {
+    uint64_t out = flags & (STORE_SEEN | STORE_ANSWERED | STORE_FLAGGED | STORE_DELETED |
+                            STORE_DRAFT | STORE_PASSED);
+
+    for (size_t k = 0; k < m->n_keywords; k++) {
+        if (!(flags >> (STORE_KEYWORD_FIRST + k) & 1) || !m->keywords[k]) continue;
+        if (!map[k]) map[k] = mailbox_keyword_make(t, slice_str(m->keywords[k]), true);
+        out |= map[k];
+    }
+    return out;
+}
+
+static void remove_links(struct mailbox *t, char **names, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        char path[FILE_NAME_MAX + 8];
+
+        snprintf(path, sizeof path, "cur/%s", names[k]);
+        unlinkat(t->fd, path, 0);
+    }
+}
+
+/* The name of the copy in the target: allocated, or NULL with the code. */
+static char *copy_name(struct mailbox *m, size_t i, uint64_t flags, enum err_code *code,
+                       struct err *e) {
+    char path[FILE_NAME_MAX + 8], base[FILE_NAME_MAX], letters[48], *name = NULL;
+    struct stat st;
+    uint64_t wire;
+
+    *code = mailbox_size(m, m->v[i].uid, &wire, e);
+    if (*code != OK) return NULL;
+    mailbox_file(m, i, path);
+    if (fstatat(m->fd, path, &st, 0) != 0) {
+        *code = ERR_NOT_FOUND;
+        return NULL;
+    }
+    maildir_new_name(m->store, 0, S(""), (uint64_t)st.st_size, wire, base);
+    maildir_letters(flags, letters);
+    if (asprintf(&name, "%s:2,%s", base, letters) < 0) {
+        *code = no_memory(e);
+        return NULL;
+    }
+    return name;
+}
+
+enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice target,
+                           bool is_move, uint32_t *uidvalidity, uint32_t *from, uint32_t *to,
+                           size_t *n_done, struct err *e) {
+    uint64_t map[STORE_KEYWORDS_MAX] = {0};
+    char **names = calloc(n + 1, sizeof *names);
+    size_t done = 0, n_gone;
+    struct mailbox *t = NULL;
+    enum err_code code = is_move ? read_only(m, e) : OK;
+
+    *n_done = 0;
+    if (!names) code = no_memory(e);
+    if (code == OK) code = mailbox_open(m->store, target, MAILBOX_READ, &t, e);
+    for (size_t k = 0; k < n && code == OK; k++) {
+        size_t i = mailbox_at(m, uids[k]);
+
+        if (i == SIZE_MAX) continue;
+        for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
+            char old[FILE_NAME_MAX + 8], now[FILE_NAME_MAX + 64];
+
+            names[done] =
+                copy_name(m, i, translate(m, t, maildir_flags(m->f[i].name), map), &code, e);
+            if (!names[done]) break;
+            mailbox_file(m, i, old);
+            snprintf(now, sizeof now, "cur/%s", names[done]);
+            if (linkat(m->fd, old, t->fd, now, 0) == 0) {
+                from[done++] = uids[k];
+                break;
+            }
+            if (errno != ENOENT) code = err_sys(e, "cannot copy a message");
+            else if (!mailbox_refind(m, i)) code = ERR_NOT_FOUND;
+            free(names[done]);
+            names[done] = NULL;
+            if (code != OK) break;
+        }
+        if (code == ERR_NOT_FOUND) code = OK; /* vanished */
+    }
+    if (t) {
+        if (code == OK && done) {
+            fsync_sub(t, "cur", &code, e);
+            if (code == OK) code = mailbox_lock(t, e);
+            if (code == OK) {
+                /* others' arrivals may have lines already, ours may too, if somebody synced */
+                code = mailbox_sync_locked(t, NULL, true, e);
+                mailbox_unlock(t);
+            }
+            for (size_t k = 0; k < done && code == OK; k++) to[k] = mailbox_uid_of(t, names[k]);
+        }
+        *uidvalidity = t->validity;
+        if (code != OK) remove_links(t, names, done);
+        mailbox_close(t);
+    }
+    for (size_t k = 0; k < done; k++) free(names[k]);
+    free(names);
+    if (code != OK) return code;
+    *n_done = done;
+    if (is_move && done) {
+        uint32_t *removed = malloc(done * sizeof *removed);
+
+        if (!removed) return no_memory(e);
+        code = mailbox_expunge(m, from, done, false, removed, &n_gone, e);
+        free(removed);
+    }
+    return code;
+}
+
+/* --- append ----------------------------------------------------------------------------------- */
+
+struct store_append {
+    struct mailbox *t;
+    struct writer w;
+    uint64_t flags;
+    wall_t date;
+    enum err_code code;
+    struct err err;
+};
+
+enum err_code store_append_begin(struct store *s, struct slice mailbox, uint64_t flags,
+                                 const struct slice *keywords, size_t n_keywords, wall_t date,
+                                 struct store_append **out, struct err *e) {
+    struct store_append *a = calloc(1, sizeof *a);
+    enum err_code code;
+
+    *out = NULL;
+    if (!a) return err_set(e, ERR_MEMORY, "no memory for a message");
+    a->w.fd = a->w.dir_fd = -1;
+    a->date = date ? date : clock_wall();
+    a->flags = flags & (STORE_SEEN | STORE_ANSWERED | STORE_FLAGGED | STORE_DELETED | STORE_DRAFT);
+    code = mailbox_open(s, mailbox, MAILBOX_READ, &a->t, e);
+    for (size_t k = 0; k < n_keywords && code == OK; k++)
+        a->flags |= mailbox_keyword_make(a->t, keywords[k], true);
+    if (code == OK) code = writer_open(&a->w, a->t->fd, s, e);
+    if (code != OK) {
+        store_append_abort(a);
+        return code;
+    }
+    *out = a;
+    return OK;
+}
+
+enum err_code store_append_data(struct store_append *a, struct slice bytes, struct err *e) {
+    if (a->code == OK) a->code = writer_add(&a->w, bytes, &a->err);
+    if (a->code != OK && e) *e = a->err;
+    return a->code;
+}
+
+void store_append_abort(struct store_append *a) {
+    if (!a) return;
+    writer_abort(&a->w);
+    mailbox_close(a->t);
+    free(a);
+}
+
+enum err_code store_append_end(struct store_append *a, uint32_t *uidvalidity, uint32_t *uid,
+                               struct err *e) {
+    char base[FILE_NAME_MAX], path[FILE_NAME_MAX + 64], letters[48];
+    struct mailbox *t = a->t;
+    enum err_code code = a->code;
+    bool is_locked = false, is_there = false;
+    int fd;
+
+    *uid = 0;
+    if (code != OK && e) *e = a->err;
+    if (code == OK) code = writer_end(&a->w, a->date, e);
+    if (code == OK) {
+        fd = openat(t->fd, a->w.tmp, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) != 0) code = err_sys(e, "cannot sync a message");
+        fd_close(&fd);
+    }
+    if (code == OK) {
+        maildir_new_name(t->store, 0, S(""), a->w.stored, a->w.wire, base);
+        maildir_letters(a->flags, letters);
+        /* without flags it is new, so that the next reader sees it as recent */
+        if (a->flags) snprintf(path, sizeof path, "cur/%s:2,%s", base, letters);
+        else snprintf(path, sizeof path, "new/%s", base);
+        code = mailbox_lock(t, e);
+        is_locked = code == OK;
+    }
+    if (code == OK) code = mailbox_sync_locked(t, NULL, false, e);
+    if (code == OK) {
+        if (renameat(t->fd, a->w.tmp, t->fd, path) != 0)
+            code = err_sys(e, "cannot store a message");
+        else is_there = true;
+    }
+    if (is_there) {
+        const char *name = base;
+
+        a->w.tmp[0] = '\0';
+        fsync_sub(t, a->flags ? "cur" : "new", &code, e);
+        if (code == OK) code = mailbox_assign(t, &name, 1, uid, e);
+        if (code != OK) unlinkat(t->fd, path, 0);
+    }
+    if (is_locked) mailbox_unlock(t);
+    *uidvalidity = t->validity;
+    store_append_abort(a);
+    return code;
+}

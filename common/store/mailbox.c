@@ -1,0 +1,846 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/num.h"
+#include "store/maildir.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+#include "sys/lock.h"
+
+/* Directory times have the grain of the kernel's tick: a scan this fresh may have missed a change.
+ */
+#define GRAIN_NS ((int64_t)50 * 1000 * 1000)
+
+static int64_t time_ns(const struct timespec *t) {
+    return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+static enum err_code no_memory(struct err *e) {
+    return err_set(e, ERR_MEMORY, "no memory for a mailbox");
+}
+
+/* --- lock and modseq -------------------------------------------------------------------------- */
+
+enum err_code mailbox_lock(struct mailbox *m, struct err *e) {
+    return lock_wait(m->lock_fd, 0, true, STORE_LOCK_WAIT_MS, "the mailbox", e);
+}
+
+void mailbox_unlock(struct mailbox *m) { lock_drop(m->lock_fd, 0); }
+
+static uint64_t noted_modseq(struct mailbox *m) {
+    char text[32];
+    uint64_t v = 0;
+    ssize_t n = pread(m->lock_fd, text, sizeof text, 0);
+
+    if (n > 0) num_parse(slice_trim(slice_of(text, (size_t)n)), INT64_MAX, &v);
+    return v;
+}
+
+uint64_t mailbox_bump(struct mailbox *m) {
+    char text[32];
+    uint64_t noted = noted_modseq(m), now = (uint64_t)clock_wall_us();
+    int n;
+
+    if (noted > m->highest) m->highest = noted;
+    m->highest = now > m->highest ? now : m->highest + 1;
+    n = snprintf(text, sizeof text, "%019llu\n", (unsigned long long)m->highest);
+    /* Not synced: were it lost, the clock is ahead of it anyway. */
+    (void)file_write_at(m->lock_fd, slice_of(text, (size_t)n), 0, "postbag-lock", NULL);
+    return m->highest;
+}
+
+struct index *mailbox_index(struct mailbox *m) {
+    char path[5000];
+
+    if (!m->has_index) {
+        m->has_index = true;
+        if ((size_t)snprintf(path, sizeof path, "%s/postbag-index.db", m->store->home) <
+            sizeof path)
+            m->index = index_open(path);
+    }
+    return m->index;
+}
+
+void mailbox_index_put(struct mailbox *m, size_t i) {
+    const struct mailbox_message *v = &m->v[i];
+    struct index_row r = {.uid = v->uid,
+                          .flags = v->flags & ~STORE_RECENT,
+                          .modseq = v->modseq,
+                          .size_wire = v->size_wire,
+                          .internal_date = v->internal_date};
+
+    index_put(m->index, m->validity, &r);
+}
+
+/* --- uidlist ---------------------------------------------------------------------------------- */
+
+static uint32_t hash_of(struct slice s) {
+    uint32_t h = 2166136261u;
+
+    for (size_t i = 0; i < s.n; i++) h = (h ^ (unsigned char)s.p[i]) * 16777619u;
+    return h;
+}
+
+static struct slice known_name(const struct mailbox *m, size_t i) {
+    return slice_of(m->uid_text.p + m->known[i].at, m->known[i].n);
+}
+
+static void hash_add(struct mailbox *m, size_t i) {
+    uint32_t h = hash_of(known_name(m, i));
+
+    while (m->hash[h & (m->hash_size - 1)]) h++;
+    m->hash[h & (m->hash_size - 1)] = (uint32_t)i + 1;
+}
+
+static size_t hash_find(const struct mailbox *m, struct slice base) {
+    uint32_t h = hash_of(base), at;
+
+    if (!m->hash_size) return SIZE_MAX;
+    for (; (at = m->hash[h & (m->hash_size - 1)]); h++)
+        if (slice_eq(known_name(m, at - 1), base)) return at - 1;
+    return SIZE_MAX;
+}
+
+uint32_t mailbox_uid_of(const struct mailbox *m, const char *name) {
+    size_t i = hash_find(m, slice_of(name, maildir_base(name)));
+
+    return i == SIZE_MAX ? 0 : m->known[i].uid;
+}
+
+static bool known_add(struct mailbox *m, uint32_t uid, size_t at, size_t n) {
+    if (m->n_known == m->cap_known) {
+        size_t cap = m->cap_known ? m->cap_known * 2 : 64;
+        struct known *v = realloc(m->known, cap * sizeof *v);
+
+        if (!v) return false;
+        m->known = v;
+        m->cap_known = cap;
+    }
+    if ((m->n_known + 1) * 2 > m->hash_size) {
+        size_t size = m->hash_size ? m->hash_size * 4 : 256;
+        uint32_t *h = calloc(size, sizeof *h);
+
+        if (!h) return false;
+        free(m->hash);
+        m->hash = h;
+        m->hash_size = size;
+        for (size_t i = 0; i < m->n_known; i++) hash_add(m, i);
+    }
+    m->known[m->n_known] = (struct known){.uid = uid, .at = (uint32_t)at, .n = (uint32_t)n};
+    hash_add(m, m->n_known++);
+    return true;
+}
+
+static void forget_uidlist(struct mailbox *m) {
+    buf_reset(&m->uid_text);
+    m->n_known = 0;
+    if (m->hash) memset(m->hash, 0, m->hash_size * sizeof *m->hash);
+    m->uid_ino = m->uid_size = 0;
+    m->next = 1;
+}
+
+/* "postbag-uidlist 1 V<validity> N<next>" */
+static bool parse_head(struct mailbox *m, struct slice line) {
+    struct slice word;
+    uint64_t validity, next;
+
+    if (!slice_word(&line, &word) || !slice_eq(word, S("postbag-uidlist"))) return false;
+    if (!slice_word(&line, &word) || !slice_eq(word, S("1"))) return false;
+    if (!slice_word(&line, &word) || !slice_starts(word, S("V")) ||
+        !num_parse(slice_from(word, 1), UINT32_MAX, &validity) || validity == 0)
+        return false;
+    if (!slice_word(&line, &word) || !slice_starts(word, S("N")) ||
+        !num_parse(slice_from(word, 1), UINT32_MAX, &next) || next == 0)
+        return false;
+    m->validity = (uint32_t)validity;
+    m->next = (uint32_t)next;
+    return true;
+}
+
+/* Read what is new in postbag-uidlist, from the start if it was replaced. Lock held. */
+static enum err_code read_uidlist(struct mailbox *m, struct err *e) {
+    struct stat st;
+    enum err_code code = OK;
+    int fd = openat(m->fd, "postbag-uidlist", O_RDWR | O_CLOEXEC);
+    size_t at;
+
+    if (fd < 0 && errno == ENOENT) {
+        forget_uidlist(m);
+        return ERR_NOT_FOUND;
+    }
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        code = err_sys(e, "cannot read postbag-uidlist");
+        fd_close(&fd);
+        return code;
+    }
+    if (st.st_ino == m->uid_ino && (uint64_t)st.st_size == m->uid_size) {
+        fd_close(&fd);
+        return OK;
+    }
+    if (st.st_ino != m->uid_ino || (uint64_t)st.st_size < m->uid_size) forget_uidlist(m);
+    at = m->uid_text.n;
+    if (lseek(fd, (off_t)at, SEEK_SET) < 0) code = err_sys(e, "cannot read postbag-uidlist");
+    else code = file_read_fd(fd, "postbag-uidlist", &m->uid_text, e);
+    if (code == OK && m->uid_text.n && m->uid_text.p[m->uid_text.n - 1] != '\n') {
+        /* a line that a crash cut: its uid was never told to anyone */
+        size_t end = slice_rchr(buf_slice(&m->uid_text), '\n');
+
+        end = end == SLICE_NONE ? 0 : end + 1;
+        if (ftruncate(fd, (off_t)end) != 0) code = err_sys(e, "cannot repair postbag-uidlist");
+        buf_cut(&m->uid_text, end);
+    }
+    m->uid_ino = st.st_ino;
+    m->uid_size = m->uid_text.n;
+    fd_close(&fd);
+    while (code == OK && at < m->uid_text.n) {
+        struct slice rest = slice_from(buf_slice(&m->uid_text), at), line, name;
+        size_t end = slice_chr(rest, '\n');
+        uint64_t uid;
+
+        line = slice_first(rest, end);
+        if (at == 0) {
+            if (!parse_head(m, line)) {
+                forget_uidlist(m);
+                return ERR_NOT_FOUND; /* unreadable is as good as lost */
+            }
+        } else {
+            name = line;
+            if (num_take(&name, UINT32_MAX - 1, &uid) && slice_starts(name, S(" ")) && name.n > 1 &&
+                uid > (m->n_known ? m->known[m->n_known - 1].uid : 0)) {
+                name = slice_from(name, 1);
+                if (hash_find(m, name) == SIZE_MAX &&
+                    !known_add(m, (uint32_t)uid, (size_t)(name.p - m->uid_text.p), name.n))
+                    code = no_memory(e);
+                if (uid >= m->next) m->next = (uint32_t)uid + 1;
+            }
+        }
+        at += end + 1;
+    }
+    if (code != OK) forget_uidlist(m);
+    return code;
+}
+
+static enum err_code write_uidlist(struct mailbox *m, struct slice text, struct err *e) {
+    static const char temp[] = "tmp/postbag-uidlist.new";
+    int fd = openat(m->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    enum err_code code;
+
+    if (fd < 0) return err_sys(e, "cannot write postbag-uidlist");
+    code = file_write(fd, text, "postbag-uidlist", e);
+    if (code == OK) code = file_sync(fd, "postbag-uidlist", e);
+    fd_close(&fd);
+    if (code == OK && renameat(m->fd, temp, m->fd, "postbag-uidlist") != 0)
+        code = err_sys(e, "cannot replace postbag-uidlist");
+    if (code == OK && fsync(m->fd) != 0) code = err_sys(e, "cannot sync a mailbox");
+    if (code != OK) unlinkat(m->fd, temp, 0);
+    return code;
+}
+
+/* The uidlist as it is now; a new one with a new UIDVALIDITY where there is none. Lock held. */
+static enum err_code load_uidlist(struct mailbox *m, struct err *e) {
+    enum err_code code = read_uidlist(m, e);
+    char head[100];
+    int n;
+
+    if (code != ERR_NOT_FOUND) return code;
+    code = maildir_new_validity(m->store, &m->validity, e);
+    if (code != OK) return code;
+    n = snprintf(head, sizeof head, "postbag-uidlist 1 V%u N1\n", m->validity);
+    code = write_uidlist(m, slice_of(head, (size_t)n), e);
+    if (code == OK) code = read_uidlist(m, e);
+    return code == ERR_NOT_FOUND ? err_set(e, ERR_IO, "postbag-uidlist does not stay") : code;
+}
+
+/* Leave out lines of messages that are gone, when they are most of the file. Lock held. */
+static void compact(struct mailbox *m) {
+    struct buf out;
+
+    if (m->n_known < 2 * m->n + 1000) return;
+    buf_init(&out, UIDLIST_MAX);
+    buf_addf(&out, "postbag-uidlist 1 V%u N%u\n", m->validity, m->next);
+    for (size_t i = 0; i < m->n; i++)
+        buf_addf(&out, "%u %.*s\n", m->v[i].uid, (int)maildir_base(m->f[i].name), m->f[i].name);
+    if (!out.bad) (void)write_uidlist(m, buf_slice(&out), NULL); /* else it stays long */
+    buf_release(&out);
+}
+
+enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t n,
+                             uint32_t *first_uid, struct err *e) {
+    enum err_code code = OK;
+    struct buf lines;
+    uint32_t uid;
+    int fd;
+
+    if (n > UINT32_MAX - 1 - m->next || m->n_known + n > STORE_MESSAGES_MAX)
+        return err_set(e, ERR_LIMIT, "the mailbox has no more UIDs");
+    *first_uid = uid = m->next;
+    buf_init(&lines, UIDLIST_MAX);
+    for (size_t i = 0; i < n; i++)
+        buf_addf(&lines, "%u %.*s\n", uid++, (int)maildir_base(names[i]), names[i]);
+    fd = openat(m->fd, "postbag-uidlist", O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0) code = err_sys(e, "cannot write postbag-uidlist");
+    else if (lines.bad) code = no_memory(e);
+    if (code == OK) code = file_write(fd, buf_slice(&lines), "postbag-uidlist", e);
+    if (code == OK) code = file_sync(fd, "postbag-uidlist", e);
+    if (code != OK && fd >= 0 && ftruncate(fd, (off_t)m->uid_size) != 0) forget_uidlist(m);
+    fd_close(&fd);
+    buf_release(&lines);
+    return code == OK ? read_uidlist(m, e) : code;
+}
+
+/* --- keywords --------------------------------------------------------------------------------- */
+
+static bool is_keyword(struct slice s) {
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] >= 127 || strchr("(){%*\"\\]", s.p[i])) return false;
+    return s.n > 0 && s.n <= STORE_KEYWORD_LEN_MAX;
+}
+
+static void read_keywords(struct mailbox *m) {
+    int fd = openat(m->fd, "postbag-keywords", O_RDONLY | O_CLOEXEC);
+    struct slice rest, line;
+    struct stat st;
+    struct buf b;
+
+    if (fd < 0) return;
+    buf_init(&b, 64 * 1024);
+    if (fstat(fd, &st) == 0 && time_ns(&st.st_mtim) != m->keywords_changed &&
+        file_read_fd(fd, "postbag-keywords", &b, NULL) == OK) {
+        m->keywords_changed = time_ns(&st.st_mtim);
+        for (rest = buf_slice(&b); slice_line(&rest, &line);) {
+            uint64_t k;
+
+            if (!num_take(&line, STORE_KEYWORDS_MAX - 1, &k)) continue;
+            line = slice_trim(line);
+            if (!is_keyword(line) || m->keywords[k]) continue;
+            m->keywords[k] = strndup(line.p, line.n);
+            if (m->keywords[k] && k >= m->n_keywords) m->n_keywords = (size_t)k + 1;
+        }
+    }
+    fd_close(&fd);
+    buf_release(&b);
+}
+
+size_t mailbox_keywords(const struct mailbox *m, const char *const **names) {
+    *names = (const char *const *)m->keywords;
+    return m->n_keywords;
+}
+
+static uint64_t find_keyword(const struct mailbox *m, struct slice name) {
+    for (size_t k = 0; k < m->n_keywords; k++)
+        if (m->keywords[k] && slice_ieq(slice_str(m->keywords[k]), name))
+            return (uint64_t)1 << (STORE_KEYWORD_FIRST + k);
+    return 0;
+}
+
+uint64_t mailbox_keyword_bit(struct mailbox *m, struct slice name, bool may_add) {
+    return mailbox_keyword_make(m, name, may_add && m->mode == MAILBOX_WRITE);
+}
+
+uint64_t mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add) {
+    uint64_t bit = find_keyword(m, name);
+    size_t k = 0;
+    char line[160];
+    int fd, n;
+
+    if (bit || !may_add || !is_keyword(name)) return bit;
+    if (mailbox_lock(m, NULL) != OK) return 0;
+    read_keywords(m);
+    bit = find_keyword(m, name);
+    while (!bit && k < STORE_KEYWORDS_MAX && m->keywords[k]) k++;
+    if (!bit && k < STORE_KEYWORDS_MAX) {
+        fd = openat(m->fd, "postbag-keywords", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        n = snprintf(line, sizeof line, "%zu %.*s\n", k, SP(name));
+        if (fd >= 0 && file_write(fd, slice_of(line, (size_t)n), "postbag-keywords", NULL) == OK &&
+            file_sync(fd, "postbag-keywords", NULL) == OK)
+            read_keywords(m);
+        fd_close(&fd);
+        bit = find_keyword(m, name);
+    }
+    mailbox_unlock(m);
+    return bit;
+}
+
+/* --- scanning --------------------------------------------------------------------------------- */
+
+struct found {
+    char *name;
+    size_t known; /* index, or SIZE_MAX: never seen before */
+    bool in_new;
+};
+
+struct scan {
+    struct found *v;
+    size_t n, cap;
+    size_t *by_known; /* index into v + 1 */
+    bool bad;
+};
+
+static void add_found(struct mailbox *m, struct scan *s, const char *name, bool in_new) {
+    struct slice base = slice_of(name, maildir_base(name));
+    size_t known = hash_find(m, base);
+
+    if (known != SIZE_MAX && s->by_known[known]) {
+        struct found *f = &s->v[s->by_known[known] - 1];
+        char *copy;
+
+        /* seen twice while it was renamed: the later sight is the truer one, cur before new */
+        if (in_new || strcmp(f->name, name) == 0) return;
+        copy = strdup(name);
+        if (!copy) return;
+        free(f->name);
+        f->name = copy;
+        f->in_new = false;
+        return;
+    }
+    if (s->n == s->cap) {
+        size_t cap = s->cap ? s->cap * 2 : 64;
+        struct found *v = realloc(s->v, cap * sizeof *v);
+
+        if (!v) {
+            s->bad = true;
+            return;
+        }
+        s->v = v;
+        s->cap = cap;
+    }
+    s->v[s->n] = (struct found){.name = strdup(name), .known = known, .in_new = in_new};
+    if (!s->v[s->n].name) s->bad = true;
+    else if (++s->n && known != SIZE_MAX) s->by_known[known] = s->n;
+}
+
+static bool has_unlisted(const struct scan *s, size_t upto, const char *name) {
+    for (size_t i = 0; i < upto; i++)
+        if (s->v[i].known == SIZE_MAX && strcmp(s->v[i].name, name) == 0) return true;
+    return false;
+}
+
+static enum err_code scan_dir(struct mailbox *m, struct scan *s, bool in_new, bool is_again,
+                              struct err *e) {
+    int fd = openat(m->fd, in_new ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    size_t upto = s->n;
+    struct dirent *d;
+
+    if (!dir) {
+        enum err_code code = errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "the mailbox was removed")
+                                             : err_sys(e, "cannot read a mailbox");
+
+        fd_close(&fd);
+        return code;
+    }
+    while (!s->bad && s->n < STORE_MESSAGES_MAX && (d = readdir(dir))) {
+        size_t n = maildir_base(d->d_name);
+
+        if (d->d_name[0] == '.' || (d->d_type != DT_REG && d->d_type != DT_UNKNOWN)) continue;
+        if (strchr(d->d_name, '\n') || n == 0) continue;
+        if (is_again && hash_find(m, slice_of(d->d_name, n)) == SIZE_MAX &&
+            (has_unlisted(s, upto, d->d_name) || upto > 1000))
+            continue; /* arrivals of the second look come with the next sync */
+        add_found(m, s, d->d_name, in_new);
+    }
+    closedir(dir);
+    return s->bad ? no_memory(e) : OK;
+}
+
+/* By the time in the name, then by name: the order of delivery as well as anyone knows it. */
+static int by_arrival(const void *a, const void *b) {
+    const struct found *x = a, *y = b;
+    struct slice sx = slice_str(x->name), sy = slice_str(y->name);
+    uint64_t tx = 0, ty = 0;
+
+    num_take(&sx, UINT64_MAX, &tx);
+    num_take(&sy, UINT64_MAX, &ty);
+    if (tx != ty) return tx < ty ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static int by_uid(const void *a, const void *b) {
+    const struct found *x = a, *y = b;
+
+    return x->known < y->known ? -1 : x->known > y->known;
+}
+
+static enum err_code scan(struct mailbox *m, struct scan *s, struct err *e) {
+    enum err_code code;
+    size_t unlisted = 0, missing = 0;
+
+    s->by_known = calloc(m->n_known + 1, sizeof *s->by_known);
+    if (!s->by_known) return no_memory(e);
+    code = scan_dir(m, s, true, false, e);
+    if (code == OK) code = scan_dir(m, s, false, false, e);
+    /* A file renamed while we read may have been missed: look again before calling it gone. */
+    for (size_t i = 0, k = 0; i < m->n && code == OK && !missing; i++) {
+        while (k < m->n_known && m->known[k].uid < m->v[i].uid) k++;
+        if (k < m->n_known && m->known[k].uid == m->v[i].uid && !s->by_known[k]) missing++;
+    }
+    if (code == OK && missing) code = scan_dir(m, s, true, true, e);
+    if (code == OK && missing) code = scan_dir(m, s, false, true, e);
+    if (code != OK) return code;
+    /* known ones first, by uid; then arrivals in order */
+    if (s->n) qsort(s->v, s->n, sizeof *s->v, by_uid);
+    for (size_t i = s->n; i > 0 && s->v[i - 1].known == SIZE_MAX; i--) unlisted++;
+    if (unlisted) {
+        size_t first = s->n - unlisted;
+        const char **names = calloc(unlisted, sizeof *names);
+        uint32_t uid;
+
+        if (!names) return no_memory(e);
+        qsort(s->v + first, unlisted, sizeof *s->v, by_arrival);
+        /* the same base twice (new/ and cur/, or by flags) is one message: the first stands */
+        for (size_t i = first + 1; i < s->n;) {
+            size_t n = maildir_base(s->v[i].name);
+
+            if (n == maildir_base(s->v[i - 1].name) &&
+                memcmp(s->v[i].name, s->v[i - 1].name, n) == 0) {
+                free(s->v[i].name);
+                memmove(&s->v[i], &s->v[i + 1], (s->n - i - 1) * sizeof *s->v);
+                s->n--;
+                unlisted--;
+            } else {
+                i++;
+            }
+        }
+        for (size_t i = 0; i < unlisted; i++) names[i] = s->v[first + i].name;
+        code = mailbox_assign(m, names, unlisted, &uid, e);
+        for (size_t i = 0; i < unlisted && code == OK; i++) {
+            struct slice base = slice_of(names[i], maildir_base(names[i]));
+
+            s->v[first + i].known = hash_find(m, base);
+            if (s->v[first + i].known == SIZE_MAX)
+                code = err_set(e, ERR_IO, "postbag-uidlist is damaged");
+        }
+        free(names);
+    }
+    return code;
+}
+
+/* What the index knows, for the messages of the snapshot that is being made. */
+struct rows {
+    struct index_row *v;
+    size_t n, cap;
+};
+
+static void take_row(void *ctx, const struct index_row *r) {
+    struct rows *rows = ctx;
+
+    if (rows->n == rows->cap) {
+        size_t cap = rows->cap ? rows->cap * 2 : 64;
+        struct index_row *v = realloc(rows->v, cap * sizeof *v);
+
+        if (!v) return;
+        rows->v = v;
+        rows->cap = cap;
+    }
+    rows->v[rows->n++] = *r;
+}
+
+/* Facts of a file that neither snapshot nor index knows. */
+static void look_at_file(struct mailbox *m, struct mailbox_message *v, const struct mailfile *f) {
+    char path[FILE_NAME_MAX + 8];
+    struct stat st;
+
+    v->size_wire = maildir_number(f->name, 'W');
+    snprintf(path, sizeof path, "%s/%s", f->in_new ? "new" : "cur", f->name);
+    if (fstatat(m->fd, path, &st, 0) != 0) return;
+    v->internal_date = st.st_mtim.tv_sec;
+    /* a name whose size is not that of the file is not believed */
+    if (maildir_number(f->name, 'S') != (uint64_t)st.st_size) v->size_wire = STORE_SIZE_UNKNOWN;
+}
+
+/* new/X becomes cur/X:2, with what flags it has. */
+static void move_to_cur(struct mailbox *m, struct found *f) {
+    char from[FILE_NAME_MAX + 8], to[FILE_NAME_MAX + 16];
+    const char *name = f->name;
+    bool has_info = name[maildir_base(name)] != '\0';
+
+    snprintf(from, sizeof from, "new/%s", name);
+    if ((size_t)snprintf(to, sizeof to, "cur/%s%s", name, has_info ? "" : ":2,") >= sizeof to)
+        return;
+    if (renameat(m->fd, from, m->fd, to) != 0) return; /* gone, or next time */
+    name = strdup(to + 4);
+    if (!name) return;
+    free(f->name);
+    f->name = (char *)(uintptr_t)name;
+    f->in_new = false;
+}
+
+static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_changes *ch,
+                           struct err *e) {
+    struct mailbox_message *v = calloc(s->n + 1, sizeof *v);
+    struct mailfile *f = calloc(s->n + 1, sizeof *f);
+    uint32_t *expunged = calloc(m->n + 1, sizeof *expunged);
+    uint32_t *changed = calloc(m->n + 1, sizeof *changed);
+    bool *is_dirty = calloc(s->n + 1, sizeof *is_dirty);
+    uint64_t noted = noted_modseq(m), since = m->n ? m->highest : 0, modseq = 0;
+    size_t old = 0, row = 0, n_expunged = 0, n_changed = 0, n_new = 0, n_dirty = 0;
+    struct rows rows = {NULL, 0, 0};
+
+    if (!v || !f || !expunged || !changed || !is_dirty) {
+        free(v);
+        free(f);
+        free(expunged);
+        free(changed);
+        free(is_dirty);
+        return no_memory(e);
+    }
+    mailbox_index(m);
+    if (noted > since || !m->n) index_read(m->index, m->validity, since, take_row, &rows);
+    if (noted > m->highest) m->highest = noted;
+    for (size_t i = 0; i < s->n; i++) {
+        uint32_t uid = m->known[s->v[i].known].uid;
+        uint64_t flags;
+        const struct index_row *r = NULL;
+
+        for (; old < m->n && m->v[old].uid < uid; old++) expunged[n_expunged++] = m->v[old].uid;
+        while (row < rows.n && rows.v[row].uid < uid) row++;
+        if (row < rows.n && rows.v[row].uid == uid) r = &rows.v[row];
+        if (s->v[i].in_new && m->mode == MAILBOX_WRITE) {
+            move_to_cur(m, &s->v[i]);
+            v[i].flags = STORE_RECENT;
+        } else if (s->v[i].in_new) {
+            v[i].flags = STORE_RECENT;
+        }
+        f[i] = (struct mailfile){.name = s->v[i].name, .in_new = s->v[i].in_new};
+        s->v[i].name = NULL;
+        flags = maildir_flags(f[i].name);
+        v[i].uid = uid;
+        if (old < m->n && m->v[old].uid == uid) {
+            uint64_t before = m->v[old].flags & ~STORE_RECENT;
+
+            v[i].flags |= m->v[old].flags & STORE_RECENT;
+            v[i].size_wire = m->v[old].size_wire;
+            v[i].internal_date = m->v[old].internal_date;
+            v[i].modseq = m->v[old].modseq;
+            if (before != flags) {
+                changed[n_changed++] = uid;
+                v[i].modseq = 0;
+            }
+            old++;
+        } else {
+            n_new++;
+            if (r) {
+                v[i].size_wire = r->size_wire;
+                v[i].internal_date = r->internal_date;
+            } else {
+                look_at_file(m, &v[i], &f[i]);
+            }
+        }
+        v[i].flags |= flags;
+        if (r && r->flags == flags && r->modseq > v[i].modseq) v[i].modseq = r->modseq;
+        if (v[i].modseq == 0) {
+            if (!modseq) modseq = mailbox_bump(m);
+            v[i].modseq = modseq;
+            is_dirty[i] = true;
+            n_dirty++;
+        }
+    }
+    for (; old < m->n; old++) expunged[n_expunged++] = m->v[old].uid;
+    if (n_expunged && !modseq) mailbox_bump(m);
+
+    for (size_t i = 0; i < m->n; i++) free(m->f[i].name);
+    free(m->v);
+    free(m->f);
+    m->v = v;
+    m->f = f;
+    m->n = s->n;
+    if (n_dirty || n_expunged) {
+        index_begin(m->index);
+        for (size_t i = 0; i < m->n; i++)
+            if (is_dirty[i]) mailbox_index_put(m, i);
+        for (size_t i = 0; i < n_expunged; i++) index_remove(m->index, m->validity, expunged[i]);
+        index_end(m->index);
+    }
+    free(is_dirty);
+    free(rows.v);
+    free(m->expunged);
+    free(m->changed);
+    m->expunged = expunged;
+    m->changed = changed;
+    if (ch)
+        *ch = (struct mailbox_changes){.expunged = expunged,
+                                       .n_expunged = n_expunged,
+                                       .flags = changed,
+                                       .n_flags = n_changed,
+                                       .first_new = m->n - n_new,
+                                       .n_new = n_new};
+    return OK;
+}
+
+/* The times of new/ and cur/, 0 when there is none. */
+static void directory_times(struct mailbox *m, int64_t *new_changed, int64_t *cur_changed) {
+    struct stat st;
+
+    *new_changed = fstatat(m->fd, "new", &st, 0) == 0 ? time_ns(&st.st_mtim) : 0;
+    *cur_changed = fstatat(m->fd, "cur", &st, 0) == 0 ? time_ns(&st.st_mtim) : 0;
+}
+
+enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch, bool force,
+                                  struct err *e) {
+    struct scan s = {NULL, 0, 0, NULL, false};
+    int64_t new_changed, cur_changed;
+    uint32_t validity = m->validity;
+    enum err_code code;
+
+    if (ch) *ch = (struct mailbox_changes){.first_new = m->n};
+    directory_times(m, &new_changed, &cur_changed);
+    if (!cur_changed) return err_set(e, ERR_NOT_FOUND, "the mailbox was removed");
+    if (!force && new_changed && new_changed == m->new_changed && cur_changed == m->cur_changed &&
+        new_changed + GRAIN_NS < m->scanned_at && cur_changed + GRAIN_NS < m->scanned_at)
+        return OK;
+    code = load_uidlist(m, e);
+    if (code != OK) return code;
+    if (validity && validity != m->validity) m->is_replaced = true;
+    if (m->is_replaced)
+        return err_set(e, ERR_NOT_FOUND, "the mailbox was replaced by another of that name");
+    read_keywords(m);
+    m->scanned_at = clock_wall_us() * 1000;
+    code = scan(m, &s, e);
+    if (code == OK) code = merge(m, &s, ch, e);
+    for (size_t i = 0; i < s.n; i++) free(s.v[i].name);
+    free(s.v);
+    free(s.by_known);
+    if (code != OK) return code;
+    compact(m);
+    /* The times of before the scan: what we or others moved since is looked at again. */
+    m->new_changed = new_changed;
+    m->cur_changed = cur_changed;
+    return OK;
+}
+
+enum err_code mailbox_sync(struct mailbox *m, struct mailbox_changes *ch, struct err *e) {
+    char events[4096];
+    enum err_code code;
+
+    if (m->watch_fd >= 0)
+        while (read(m->watch_fd, events, sizeof events) > 0) {
+        }
+    mailbox_cache_flush(m);
+    code = mailbox_lock(m, e);
+    if (code != OK) return code;
+    code = mailbox_sync_locked(m, ch, false, e);
+    mailbox_unlock(m);
+    return code;
+}
+
+/* --- handles ---------------------------------------------------------------------------------- */
+
+enum err_code mailbox_open(struct store *s, struct slice name, enum mailbox_mode mode,
+                           struct mailbox **out, struct err *e) {
+    struct mailbox *m = calloc(1, sizeof *m);
+    enum err_code code;
+
+    *out = NULL;
+    if (!m) return no_memory(e);
+    m->store = s;
+    m->mode = mode;
+    m->fd = m->lock_fd = m->watch_fd = -1;
+    buf_init(&m->uid_text, UIDLIST_MAX);
+    code = maildir_name(name, m->dir, e);
+    if (code == OK) code = maildir_open(s, m->dir, &m->fd, e);
+    if (code == OK && faccessat(m->fd, "cur", F_OK, 0) != 0) code = maildir_make(s, m->dir, e);
+    if (code == OK) {
+        m->lock_fd = openat(m->fd, "postbag-lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (m->lock_fd < 0) code = err_sys(e, "cannot open postbag-lock");
+    }
+    if (code == OK) code = mailbox_lock(m, e);
+    if (code == OK) {
+        code = mailbox_sync_locked(m, NULL, true, e);
+        mailbox_unlock(m);
+    }
+    if (code != OK) {
+        mailbox_close(m);
+        return code;
+    }
+    *out = m;
+    return OK;
+}
+
+void mailbox_close(struct mailbox *m) {
+    if (!m) return;
+    mailbox_cache_flush(m);
+    free(m->cached);
+    index_close(m->index);
+    for (size_t i = 0; i < m->n; i++) free(m->f[i].name);
+    for (size_t k = 0; k < STORE_KEYWORDS_MAX; k++) free(m->keywords[k]);
+    free(m->v);
+    free(m->f);
+    free(m->known);
+    free(m->hash);
+    free(m->expunged);
+    free(m->changed);
+    buf_release(&m->uid_text);
+    fd_close(&m->fd);
+    fd_close(&m->lock_fd);
+    fd_close(&m->watch_fd);
+    free(m);
+}
+
+const struct mailbox_message *mailbox_messages(const struct mailbox *m, size_t *n) {
+    *n = m->n;
+    return m->v;
+}
+
+size_t mailbox_at(const struct mailbox *m, uint32_t uid) {
+    size_t lo = 0, hi = m->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (m->v[mid].uid < uid) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo < m->n && m->v[lo].uid == uid ? lo : SIZE_MAX;
+}
+
+const struct mailbox_message *mailbox_find(const struct mailbox *m, uint32_t uid) {
+    size_t i = mailbox_at(m, uid);
+
+    return i == SIZE_MAX ? NULL : &m->v[i];
+}
+
+uint32_t mailbox_uidvalidity(const struct mailbox *m) { return m->validity; }
+uint32_t mailbox_uidnext(const struct mailbox *m) { return m->next; }
+uint64_t mailbox_highest_modseq(const struct mailbox *m) { return m->highest ? m->highest : 1; }
+
+int mailbox_watch(struct mailbox *m) {
+    char path[FILE_NAME_MAX + 5000];
+    bool is_good = true;
+
+    if (m->watch_fd >= 0) return m->watch_fd;
+    m->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (m->watch_fd < 0) return -1;
+    for (int sub = 0; sub < 2 && is_good; sub++) {
+        is_good = (size_t)snprintf(path, sizeof path, "%s/%s/%s", m->store->root, m->dir,
+                                   sub ? "cur" : "new") < sizeof path &&
+                  inotify_add_watch(m->watch_fd, path,
+                                    IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
+                                        IN_DELETE_SELF) >= 0;
+    }
+    if (!is_good) fd_close(&m->watch_fd);
+    return m->watch_fd;
+}
+
+enum err_code mailbox_status(struct store *s, struct slice name, struct mailbox_status *out,
+                             struct err *e) {
+    struct mailbox *m;
+    enum err_code code = mailbox_open(s, name, MAILBOX_READ, &m, e);
+
+    if (code != OK) return code;
+    *out = (struct mailbox_status){.messages = (uint32_t)m->n,
+                                   .uidnext = m->next,
+                                   .uidvalidity = m->validity,
+                                   .highest_modseq = mailbox_highest_modseq(m)};
+    for (size_t i = 0; i < m->n; i++) {
+        out->recent += m->f[i].in_new;
+        out->unseen += !(m->v[i].flags & STORE_SEEN);
+        if (m->v[i].size_wire != STORE_SIZE_UNKNOWN) out->size_bytes += m->v[i].size_wire;
+    }
+    mailbox_close(m);
+    return OK;
+}

@@ -1,0 +1,140 @@
+/* maildir: what the files of the back end share. Private to common/store. */
+#ifndef STORE_MAILDIR_H
+#define STORE_MAILDIR_H
+
+#include <dirent.h>
+
+#include "store/index.h"
+#include "store/store.h"
+
+enum {
+    FILE_NAME_MAX = 256,            /* NAME_MAX and a NUL */
+    UIDLIST_MAX = 1 << 30,          /* bytes of postbag-uidlist */
+    SMALL_MESSAGE_MAX = 256 * 1024, /* read instead of mapped */
+    RENAME_TRIES_MAX = 5,           /* against another program that renames the same file */
+    CACHE_PENDING_MAX = 200         /* cached texts that wait for a transaction */
+};
+
+struct store {
+    char *home, *root; /* HOME, HOME/Maildir */
+    int root_fd;
+    char host[64]; /* as it stands in file names */
+};
+
+/* A line of postbag-uidlist; the name lies in uid_text. */
+struct known {
+    uint32_t uid;
+    uint32_t at, n;
+};
+
+/* The file of a message in the snapshot. */
+struct mailfile {
+    char *name; /* with the flags; owned */
+    bool in_new;
+};
+
+struct cached {
+    uint32_t uid;
+    char *what, *text;
+    size_t what_n, text_n;
+};
+
+struct mailbox {
+    struct store *store;
+    char dir[FILE_NAME_MAX]; /* below the root */
+    enum mailbox_mode mode;
+    int fd, lock_fd, watch_fd;
+    bool is_replaced; /* the uidlist is another one now: nothing here holds any more */
+    uint32_t validity, next;
+    uint64_t highest;
+
+    struct mailbox_message *v; /* the snapshot */
+    struct mailfile *f;        /* the same index */
+    size_t n;
+
+    struct buf uid_text; /* content of the uidlist as last read */
+    uint64_t uid_ino, uid_size;
+    struct known *known;
+    size_t n_known, cap_known;
+    uint32_t *hash; /* index into known + 1; 0 is empty */
+    size_t hash_size;
+
+    char *keywords[STORE_KEYWORDS_MAX]; /* NULL: free */
+    size_t n_keywords;
+    int64_t keywords_changed; /* mtime in ns */
+
+    int64_t new_changed, cur_changed, scanned_at; /* mtimes at the last scan, and its time, ns */
+    bool has_index;
+    struct index *index;
+    struct cached *cached;
+    size_t n_cached;
+
+    uint32_t *expunged, *changed; /* of the last sync */
+};
+
+/* store.c */
+/* Directory of a mailbox below the root: "." or ".Sent.2026". ERR_SYNTAX. */
+enum err_code maildir_name(struct slice name, char out[FILE_NAME_MAX], struct err *e);
+/* Make root/dir with cur, new, tmp. */
+enum err_code maildir_make(struct store *s, const char *dir, struct err *e);
+/* Open root/dir; ERR_NOT_FOUND. */
+enum err_code maildir_open(struct store *s, const char *dir, int *fd, struct err *e);
+/* Letters of the system flags, in ASCII order, with a NUL: "DFPRST". */
+void maildir_letters(uint64_t flags, char out[48]);
+/* Flags in a file name; other letters are ignored. */
+uint64_t maildir_flags(const char *name);
+/* Length of the name without ":2,FLAGS". */
+size_t maildir_base(const char *name);
+/* The number after ",S=" or ",W=" in the base, or STORE_SIZE_UNKNOWN. */
+uint64_t maildir_number(const char *name, char letter);
+/* A new UIDVALIDITY, larger than all before. */
+enum err_code maildir_new_validity(struct store *s, uint32_t *out, struct err *e);
+
+/* deliver.c: one message being written to tmp/, LF only, sizes counted. */
+struct writer {
+    int dir_fd, fd;
+    char tmp[FILE_NAME_MAX + 8]; /* "tmp/..." */
+    uint64_t stored, wire;       /* so far; `wire` by the rule of store_wire_size */
+    char last;                   /* byte stored */
+    bool has_cr;
+    char *block;
+    size_t n_block;
+};
+enum err_code writer_open(struct writer *w, int dir_fd, struct store *s, struct err *e);
+enum err_code writer_add(struct writer *w, struct slice bytes, struct err *e);
+/* Flush, date, close. The file stays in tmp/. */
+enum err_code writer_end(struct writer *w, wall_t date, struct err *e);
+/* Remove what is there. Safe after any of the above. */
+void writer_abort(struct writer *w);
+/* A base name that is new: time, key or randomness, host, sizes. */
+void maildir_new_name(struct store *s, wall_t date, struct slice key, uint64_t stored,
+                      uint64_t wire, char out[FILE_NAME_MAX]);
+
+/* mailbox.c */
+enum err_code mailbox_lock(struct mailbox *m, struct err *e);
+void mailbox_unlock(struct mailbox *m);
+/* sync with the lock held already. */
+enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch, bool force,
+                                  struct err *e);
+/* Add a line for a file, with the lock held; durable. */
+enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t n,
+                             uint32_t *first_uid, struct err *e);
+/* mailbox_keyword_bit whatever the mode. Takes the lock. */
+uint64_t mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add);
+/* The uid of a file name by its base, 0 when the uidlist has none. */
+uint32_t mailbox_uid_of(const struct mailbox *m, const char *name);
+/* A value above all before; written to the lock file. Lock held. */
+uint64_t mailbox_bump(struct mailbox *m);
+/* Index of a uid in the snapshot, or SIZE_MAX. */
+size_t mailbox_at(const struct mailbox *m, uint32_t uid);
+/* "cur/NAME" or "new/NAME" of a message. */
+void mailbox_file(const struct mailbox *m, size_t i, char out[FILE_NAME_MAX + 8]);
+/* Another program renamed it: find the file by its base; the name in the snapshot becomes the new
+ * one, the flags in it stay what the user of the handle knows. False: it is gone. */
+bool mailbox_refind(struct mailbox *m, size_t i);
+/* Drop snapshot entries whose file name is NULL. */
+void mailbox_sweep(struct mailbox *m);
+struct index *mailbox_index(struct mailbox *m);
+void mailbox_index_put(struct mailbox *m, size_t i);
+
+#endif

@@ -1,0 +1,185 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/maildir.h"
+#include "sys/file.h"
+
+static enum err_code gone(struct err *e) {
+    return err_set(e, ERR_NOT_FOUND, "the message is gone");
+}
+
+static enum err_code load(int fd, struct message *out, struct err *e) {
+    struct stat st;
+    size_t n, got = 0;
+    char *p;
+
+    if (fstat(fd, &st) != 0) return err_sys(e, "cannot read a message");
+    n = (size_t)st.st_size;
+    if (n > SMALL_MESSAGE_MAX) {
+        void *map = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+
+        if (map == MAP_FAILED) return err_sys(e, "cannot map a message");
+        *out = (struct message){.bytes = slice_of(map, n), .map = map, .map_n = n};
+        return OK;
+    }
+    p = malloc(n + 1);
+    if (!p) return err_set(e, ERR_MEMORY, "no memory for a message");
+    while (got < n) {
+        ssize_t k = pread(fd, p + got, n - got, (off_t)got);
+
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0) {
+            free(p);
+            return err_sys(e, "cannot read a message");
+        }
+        if (k == 0) break;
+        got += (size_t)k;
+    }
+    *out = (struct message){.bytes = slice_of(p, got), .map = p};
+    return OK;
+}
+
+enum err_code message_open(struct mailbox *m, uint32_t uid, struct message *out, struct err *e) {
+    size_t i = mailbox_at(m, uid);
+
+    *out = (struct message){.map = NULL};
+    if (i == SIZE_MAX) return gone(e);
+    for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
+        char path[FILE_NAME_MAX + 8];
+        int fd;
+
+        mailbox_file(m, i, path);
+        fd = openat(m->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0) {
+            enum err_code code = load(fd, out, e);
+
+            fd_close(&fd);
+            return code;
+        }
+        if (errno != ENOENT) return err_sys(e, "cannot open a message");
+        /* renamed for its flags: sync will tell of them */
+        if (!mailbox_refind(m, i)) return gone(e);
+    }
+    return err_set(e, ERR_BUSY, "another program keeps renaming a message");
+}
+
+void message_close(struct message *msg) {
+    if (msg->map_n) munmap(msg->map, msg->map_n);
+    else free(msg->map);
+    *msg = (struct message){.map = NULL};
+}
+
+enum err_code mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *e) {
+    size_t i = mailbox_at(m, uid);
+    struct message msg;
+    enum err_code code;
+
+    if (i == SIZE_MAX) return gone(e);
+    if (m->v[i].size_wire == STORE_SIZE_UNKNOWN) {
+        code = message_open(m, uid, &msg, e);
+        if (code != OK) return code;
+        m->v[i].size_wire = store_wire_size(msg.bytes);
+        message_close(&msg);
+        index_begin(mailbox_index(m));
+        mailbox_index_put(m, i);
+        index_end(m->index);
+    }
+    *size = m->v[i].size_wire;
+    return OK;
+}
+
+struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid, char out[STORE_UIDL_MAX]) {
+    snprintf(out, STORE_UIDL_MAX, "%08x%08x", m->validity, uid);
+    return slice_of(out, STORE_UIDL_MAX - 1);
+}
+
+bool store_wire_next(struct store_wire *w, struct buf *out, size_t max) {
+    size_t given = 0;
+
+    if (w->rest.n == 0) return false;
+    while (w->rest.n > 0 && given < max && !out->bad) {
+        size_t room = max - given, n;
+        struct slice part = slice_first(w->rest, room);
+        const char *lf = memchr(part.p, '\n', part.n);
+        bool needs_cr;
+
+        n = lf ? (size_t)(lf - part.p) : part.n;
+        if (n) {
+            buf_add(out, slice_first(part, n));
+            w->after_cr = part.p[n - 1] == '\r';
+            w->rest = slice_from(w->rest, n);
+            given += n;
+            continue;
+        }
+        needs_cr = !w->after_cr;
+        if (room < (needs_cr ? 2u : 1u)) break;
+        buf_add(out, needs_cr ? S("\r\n") : S("\n"));
+        w->after_cr = false;
+        w->rest = slice_from(w->rest, 1);
+        given += needs_cr ? 2 : 1;
+    }
+    return true;
+}
+
+uint64_t store_wire_size(struct slice stored) {
+    uint64_t n = stored.n;
+    const char *p = stored.p, *end = stored.n ? stored.p + stored.n : NULL;
+
+    while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
+        n += p == stored.p || p[-1] != '\r';
+        p++;
+    }
+    return n;
+}
+
+/* --- cached texts ----------------------------------------------------------------------------- */
+
+bool mailbox_cache_get(struct mailbox *m, uint32_t uid, struct slice what, struct buf *out) {
+    for (size_t i = 0; i < m->n_cached; i++) {
+        const struct cached *c = &m->cached[i];
+
+        if (c->uid == uid && slice_eq(slice_of(c->what, c->what_n), what))
+            return buf_add(out, slice_of(c->text, c->text_n));
+    }
+    return index_cache_get(mailbox_index(m), m->validity, uid, what, out);
+}
+
+void mailbox_cache_put(struct mailbox *m, uint32_t uid, struct slice what, struct slice text) {
+    struct cached c = {.uid = uid, .what_n = what.n, .text_n = text.n};
+
+    if (text.n == 0 || text.n > STORE_CACHE_MAX || !mailbox_index(m)) return;
+    if (!m->cached) m->cached = calloc(CACHE_PENDING_MAX, sizeof *m->cached);
+    if (!m->cached) return;
+    c.what = strndup(what.p, what.n);
+    c.text = malloc(text.n);
+    if (!c.what || !c.text) {
+        free(c.what);
+        free(c.text);
+        return;
+    }
+    memcpy(c.text, text.p, text.n);
+    m->cached[m->n_cached++] = c;
+    if (m->n_cached == CACHE_PENDING_MAX) mailbox_cache_flush(m);
+}
+
+void mailbox_cache_flush(struct mailbox *m) {
+    if (m->n_cached == 0) return;
+    index_begin(m->index);
+    for (size_t i = 0; i < m->n_cached; i++) {
+        struct cached *c = &m->cached[i];
+
+        /* not for what was expunged since */
+        if (mailbox_at(m, c->uid) != SIZE_MAX)
+            index_cache_put(m->index, m->validity, c->uid, slice_of(c->what, c->what_n),
+                            slice_of(c->text, c->text_n));
+        free(c->what);
+        free(c->text);
+    }
+    index_end(m->index);
+    m->n_cached = 0;
+}
