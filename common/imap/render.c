@@ -227,14 +227,12 @@ static void put_tail(struct buf *out, const struct part *p) {
 }
 
 static void put_leaf(struct buf *out, const struct part *p) {
-    bool is_default = !p->has_type && !p->params.n;
-
     put_text(out, p->type);
     buf_addc(out, ' ');
     put_text(out, p->subtype);
     buf_addc(out, ' ');
-    if (is_default && part_is(p, S("text"), S("plain"))) {
-        put_params(out, &p->params, S("CHARSET"), S("us-ascii")); // RFC 2045 5.2
+    if (!p->params.n && slice_ieq(p->type, S("text"))) {
+        put_params(out, &p->params, S("charset"), S("us-ascii")); // RFC 2045 5.2
     } else {
         put_params(out, &p->params, S(""), S(""));
     }

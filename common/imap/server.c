@@ -26,6 +26,7 @@ struct imap_server *imap_server_new(const struct imap_config *cfg, mono_t now) {
     buf_init(&s->out, IMAP_OUT_LOW + IMAP_ITEM_MAX + OUT_SLACK);
     buf_init(&s->tagged, 64 * 1024 * 1024); // COPYUID of a large set
     buf_init(&s->chunk, IMAP_CHUNK_MAX);
+    buf_init(&s->bye, 2 * TEXT_MAX);
     buf_init(&s->user, 1024);
     buf_init(&s->secret, IMAP_COMMAND_PREAUTH_MAX);
     buf_init(&s->fetch.tmp, IMAP_ITEM_MAX);
@@ -55,6 +56,7 @@ void imap_server_free(struct imap_server *s) {
     buf_release(&s->secret);
     buf_release(&s->user);
     buf_release(&s->chunk);
+    buf_release(&s->bye);
     buf_release(&s->tagged);
     buf_release(&s->out);
     buf_release(&s->fetch.tmp);
@@ -126,6 +128,11 @@ void imap_finish_bad(struct imap_server *s, const char *why) {
     imap_finish(s, "BAD", S(""), slice_str(why && *why ? why : "Syntax error"));
 }
 
+static void say_wanted_bye(struct imap_server *s) {
+    const char *text = buf_cstr(&s->bye);
+    imap_say_bye(s, text ? text : "Server is going down.");
+}
+
 void imap_command_over(struct imap_server *s) {
     bool is_in = s->user.n > 0;
 
@@ -148,19 +155,14 @@ void imap_command_over(struct imap_server *s) {
     if (s->bad_logins >= IMAP_LOGIN_FAILURES_MAX && !is_in) {
         imap_fail(s, ERR_DENIED, "Too many failed logins.");
     }
-    if (s->bye_wanted) imap_say_bye(s, "Server is going down.");
+    if (s->bye_wanted) say_wanted_bye(s);
 }
 
 void imap_server_bye(struct imap_server *s, struct slice text) {
-    (void)text;
+    buf_reset(&s->bye);
+    put_line_text(&s->bye, text.n ? text : S("Server is going down."));
     s->bye_wanted = true;
-    if (s->job == JOB_NONE && !s->open && s->mode != MODE_APPEND) {
-        struct buf t;
-        buf_init(&t, 2 * TEXT_MAX);
-        put_line_text(&t, text.n ? text : S("Server is going down."));
-        imap_say_bye(s, buf_cstr(&t) ? t.p : "Server is going down.");
-        buf_release(&t);
-    }
+    if (s->job == JOB_NONE && !s->open && s->mode != MODE_APPEND) say_wanted_bye(s);
 }
 
 /* --- output ------------------------------------------------------------------------------------

@@ -21,8 +21,9 @@
  *     imap_server_free(s);
  *
  * Names of mailboxes are UTF-8 with `cfg.delimiter` between levels; the engine does modified UTF-7,
- * and INBOX always arrives spelled "INBOX", also as the first level. Events and the slices in them
- * live until the next call on the engine. One thread at a time; engines share nothing.
+ * and INBOX always arrives spelled "INBOX", also as the first level. The slices of an event that
+ * asks live until it is answered, those of other events until the next call. One thread at a time;
+ * engines share nothing.
  */
 #ifndef IMAP_SERVER_H
 #define IMAP_SERVER_H
@@ -162,8 +163,10 @@ enum imap_event_type {
      * imap_server_ok (or _no). Vanished messages are left out. Keyword bits: imap_server_keywords.
      */
     IMAP_EV_STORE,
-    /* uids, mailbox: imap_server_copied or imap_server_no ("TRYCREATE"). For MOVE the sources are
-     * gone afterwards; the engine tells the client and drops them from its view. */
+    /* A copy into the selected mailbox (and an APPEND there) is pushed by imap_server_push_new
+     * before the answer. uids, mailbox: imap_server_copied or imap_server_no ("TRYCREATE"). For
+     * MOVE the sources are gone afterwards; the engine tells the client and drops them from its
+     * view. */
     IMAP_EV_COPY,
     IMAP_EV_MOVE,
     /* uids (all of them are \Deleted in this view): remove those that still are, call

@@ -116,7 +116,7 @@ struct imap_server {
     bool append_refused;
 
     /* login */
-    struct buf user, secret;
+    struct buf user, secret, bye;
     unsigned sasl; /* server_auth.c */
     unsigned bad_commands, bad_logins;
 

@@ -20,7 +20,6 @@ struct host {
     struct imap_server *s;
     struct host_msg v[HOST_MESSAGES_MAX];
     size_t n;
-    bool is_slow;      /* does not answer: the test does */
     bool is_empty;     /* mailboxes have no message */
     bool wants_tls_up; /* STARTTLS was asked */
     struct buf log;    /* one line per event */
