@@ -159,6 +159,16 @@ void queue_count(struct queue *q, size_t *all, size_t *out) {
     pthread_mutex_unlock(&q->lock);
 }
 
+bool queue_is_idle(struct queue *q, wall_t now) {
+    bool idle;
+
+    pthread_mutex_lock(&q->lock);
+    idle = q->out_count == 0;
+    for (int i = 0; i < QUEUE_LANES; i++) idle &= q->heap[i].n == 0 || q->heap[i].v[0]->due > now;
+    pthread_mutex_unlock(&q->lock);
+    return idle;
+}
+
 /* --- leases
  * ---------------------------------------------------------------------------------------- */
 
