@@ -11,7 +11,7 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
-enum { BLOCK = 64 * 1024, FSYNC_FEW = 8, BATCH_MAX = 10000 };
+enum { BLOCK = 64 * 1024, FSYNC_FEW = 8 };
 
 /* --- writing one file ------------------------------------------------------------------------- */
 
@@ -146,10 +146,10 @@ struct item {
     struct err err; /* code OK: fine so far */
 };
 
+/* A mailbox of the batch. No descriptor is kept: a batch may span thousands. */
 struct dir {
     struct store *s;
     char name[FILE_NAME_MAX];
-    int fd;
 };
 
 struct store_batch {
@@ -166,7 +166,7 @@ struct store_batch *store_batch_new(void) {
 
 static enum err_code find_dir(struct store_batch *b, struct store *s, struct slice mailbox,
                               size_t *at, struct err *e) {
-    struct dir d = {.s = s, .fd = -1}, *more;
+    struct dir d = {.s = s}, *more;
     enum err_code code = maildir_name(mailbox.n ? mailbox : S("INBOX"), d.name, e);
 
     if (code != OK) return code;
@@ -175,17 +175,14 @@ static enum err_code find_dir(struct store_batch *b, struct store *s, struct sli
         *at = i;
         return OK;
     }
-    code = maildir_open(s, d.name, &d.fd, e);
-    if (code == ERR_NOT_FOUND) {
+    if (b->n_dirs == STORE_BATCH_MAILBOXES_MAX)
+        return err_set(e, ERR_LIMIT, "too many mailboxes in one batch");
+    if (d.name[1] && !store_has(s, mailbox)) {
         code = store_create(s, mailbox, e);
-        if (code == OK || code == ERR_EXISTS) code = maildir_open(s, d.name, &d.fd, e);
+        if (code != OK && code != ERR_EXISTS) return code;
     }
-    if (code != OK) return code;
     more = realloc(b->dirs, (b->n_dirs + 1) * sizeof *more);
-    if (!more) {
-        fd_close(&d.fd);
-        return err_set(e, ERR_MEMORY, "no memory for a delivery");
-    }
+    if (!more) return err_set(e, ERR_MEMORY, "no memory for a delivery");
     b->dirs = more;
     *at = b->n_dirs++;
     b->dirs[*at] = d;
@@ -202,11 +199,12 @@ enum err_code store_batch_add(struct store_batch *b, struct store *s, const stru
                               size_t *item, struct err *e) {
     struct item *it = calloc(1, sizeof *it);
     struct writer w = {.dir_fd = -1, .fd = -1};
+    int dir_fd = -1;
     wall_t date = d->date ? d->date : clock_wall();
     enum err_code code = OK;
 
     if (!it) return err_set(e, ERR_MEMORY, "no memory for a delivery");
-    if (b->n == BATCH_MAX) code = err_set(e, ERR_LIMIT, "too many deliveries in one batch");
+    if (b->n == STORE_BATCH_MAX) code = err_set(e, ERR_LIMIT, "too many deliveries in one batch");
     else if (!is_key(d->key)) code = err_set(e, ERR_SYNTAX, "a delivery key has strange bytes");
     if (code == OK && b->n == b->cap) {
         size_t cap = b->cap ? b->cap * 2 : 16;
@@ -220,11 +218,13 @@ enum err_code store_batch_add(struct store_batch *b, struct store *s, const stru
         }
     }
     if (code == OK) code = find_dir(b, s, d->mailbox, &it->dir, e);
-    if (code == OK) code = writer_open(&w, b->dirs[it->dir].fd, s, e);
+    if (code == OK) code = maildir_open(s, b->dirs[it->dir].name, &dir_fd, e);
+    if (code == OK) code = writer_open(&w, dir_fd, s, e);
     for (size_t i = 0; i < d->n_parts && code == OK; i++) code = writer_add(&w, d->parts[i], e);
     if (code == OK) code = writer_end(&w, date, e);
+    if (code != OK) writer_abort(&w);
+    fd_close(&dir_fd);
     if (code != OK) {
-        writer_abort(&w);
         free(it);
         return code;
     }
@@ -236,6 +236,14 @@ enum err_code store_batch_add(struct store_batch *b, struct store *s, const stru
     if (item) *item = b->n;
     b->items[b->n++] = it;
     return OK;
+}
+
+/* Open root/mailbox/`path`; -1 with errno. */
+static int open_below(const struct dir *d, const char *path, int flags) {
+    char full[2 * FILE_NAME_MAX + 80];
+
+    snprintf(full, sizeof full, "%s/%s", d->name, path);
+    return openat(d->s->root_fd, full, flags | O_CLOEXEC);
 }
 
 /* Make the contents durable: few files one by one, many by one call for the file system. */
@@ -251,11 +259,11 @@ static void sync_items(struct store_batch *b) {
         int fd;
 
         if (it->err.code) continue;
-        if (b->n > FSYNC_FEW && fstat(d->fd, &st) == 0) {
+        if (b->n > FSYNC_FEW && fstat(d->s->root_fd, &st) == 0) {
             for (size_t k = 0; k < n_done; k++) was_done = was_done || done[k] == st.st_dev;
             if (was_done) continue;
             if (n_done < sizeof done / sizeof done[0]) {
-                if (syncfs(d->fd) == 0) {
+                if (syncfs(d->s->root_fd) == 0) {
                     done[n_done++] = st.st_dev;
                     continue;
                 }
@@ -265,7 +273,7 @@ static void sync_items(struct store_batch *b) {
                 return;
             }
         }
-        fd = openat(d->fd, it->tmp, O_RDONLY | O_CLOEXEC);
+        fd = open_below(d, it->tmp, O_RDONLY);
         if (fd < 0 || fsync(fd) != 0) err_sys(&it->err, "cannot sync a message");
         fd_close(&fd);
     }
@@ -293,27 +301,34 @@ static bool is_there(int dir_fd, const char *name) {
     return has;
 }
 
-static void publish(struct store_batch *b, struct item *it) {
-    const struct dir *d = &b->dirs[it->dir];
+static void publish_in(int dir_fd, struct item *it) {
     char to[sizeof it->name + 64];
     char flags[48];
 
-    if (it->may_be_there && is_there(d->fd, it->name)) {
+    if (it->may_be_there && is_there(dir_fd, it->name)) {
         err_set(&it->err, ERR_EXISTS, "the message was delivered before");
         return;
     }
     maildir_letters(it->flags, flags);
     if (it->flags) snprintf(to, sizeof to, "cur/%s:2,%s", it->name, flags);
     else snprintf(to, sizeof to, "new/%s", it->name);
-    if (renameat2(d->fd, it->tmp, d->fd, to, RENAME_NOREPLACE) == 0) {
+    if (renameat2(dir_fd, it->tmp, dir_fd, to, RENAME_NOREPLACE) == 0) {
         it->tmp[0] = '\0';
         return;
     }
-    if (errno == EINVAL) { /* a file system without it */
-        if (linkat(d->fd, it->tmp, d->fd, to, 0) == 0) return;
-    }
+    /* EINVAL: a file system without it; the link refuses to replace as well */
+    if (errno == EINVAL && linkat(dir_fd, it->tmp, dir_fd, to, 0) == 0) return;
     if (errno == EEXIST) err_set(&it->err, ERR_EXISTS, "the message was delivered before");
     else err_sys(&it->err, "cannot deliver a message");
+}
+
+static void publish(struct store_batch *b, struct item *it) {
+    const struct dir *d = &b->dirs[it->dir];
+    int fd;
+
+    if (maildir_open(d->s, d->name, &fd, &it->err) != OK) return;
+    publish_in(fd, it);
+    fd_close(&fd);
 }
 
 enum err_code store_batch_commit(struct store_batch *b, struct err *e) {
@@ -328,7 +343,7 @@ enum err_code store_batch_commit(struct store_batch *b, struct err *e) {
         int sys = 0;
 
         for (int sub = 0; sub < 2; sub++) {
-            int fd = openat(b->dirs[k].fd, sub ? "cur" : "new", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            int fd = open_below(&b->dirs[k], sub ? "cur" : "new", O_RDONLY | O_DIRECTORY);
             bool is_used = sub == 0;
 
             for (size_t i = 0; i < b->n && !is_used; i++)
@@ -360,10 +375,15 @@ void store_batch_free(struct store_batch *b) {
     for (size_t i = 0; i < b->n; i++) {
         struct item *it = b->items[i];
 
-        if (it->tmp[0]) unlinkat(b->dirs[it->dir].fd, it->tmp, 0);
+        if (it->tmp[0]) {
+            const struct dir *d = &b->dirs[it->dir];
+            char full[2 * FILE_NAME_MAX + 80];
+
+            snprintf(full, sizeof full, "%s/%s", d->name, it->tmp);
+            unlinkat(d->s->root_fd, full, 0);
+        }
         free(it);
     }
-    for (size_t k = 0; k < b->n_dirs; k++) fd_close(&b->dirs[k].fd);
     free(b->items);
     free(b->dirs);
     free(b);

@@ -141,7 +141,6 @@ static void forget_uidlist(struct mailbox *m) {
     m->n_known = 0;
     if (m->hash) memset(m->hash, 0, m->hash_size * sizeof *m->hash);
     m->uid_ino = m->uid_size = 0;
-    m->next = 1;
 }
 
 /* "postbag-uidlist 1 V<validity> N<next>" */
@@ -713,6 +712,20 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     return OK;
 }
 
+void mailbox_rest(struct mailbox *m) {
+    mailbox_cache_flush(m);
+    index_close(m->index);
+    m->index = NULL;
+    m->has_index = false;
+    forget_uidlist(m);
+    buf_release(&m->uid_text);
+    free(m->known);
+    free(m->hash);
+    m->known = NULL;
+    m->hash = NULL;
+    m->cap_known = m->hash_size = 0;
+}
+
 enum err_code mailbox_sync(struct mailbox *m, struct mailbox_changes *ch, struct err *e) {
     char events[4096];
     enum err_code code;
@@ -726,6 +739,28 @@ enum err_code mailbox_sync(struct mailbox *m, struct mailbox_changes *ch, struct
     code = mailbox_sync_locked(m, ch, false, e);
     mailbox_unlock(m);
     return code;
+}
+
+/* What a crash left in tmp/ (maildir(5): not touched for 36 hours). */
+static void clean_tmp(struct mailbox *m) {
+    int fd = openat(m->fd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    wall_t old = clock_wall() - STORE_TMP_AGE_S;
+    struct dirent *d;
+
+    if (!dir) {
+        fd_close(&fd);
+        return;
+    }
+    while ((d = readdir(dir))) {
+        struct stat st;
+
+        /* the date of the content may be that of an old message: so the time of the last change
+         * counts */
+        if (d->d_name[0] == '.' || fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (S_ISREG(st.st_mode) && st.st_ctim.tv_sec < old) unlinkat(fd, d->d_name, 0);
+    }
+    closedir(dir);
 }
 
 /* --- handles ---------------------------------------------------------------------------------- */
@@ -757,6 +792,7 @@ enum err_code mailbox_open(struct store *s, struct slice name, enum mailbox_mode
         mailbox_close(m);
         return code;
     }
+    if (mode == MAILBOX_WRITE) clean_tmp(m);
     *out = m;
     return OK;
 }

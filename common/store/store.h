@@ -46,6 +46,9 @@ enum {
     STORE_MESSAGES_MAX = 16000000, /* messages in one mailbox */
     STORE_KEYWORDS_MAX = 26,       /* keywords in one mailbox: the letters a-z */
     STORE_KEYWORD_LEN_MAX = 100,
+    STORE_BATCH_MAX = 10000,
+    STORE_BATCH_MAILBOXES_MAX = 4000,
+    STORE_TMP_AGE_S = 36 * 3600,    /* older files in tmp/ are what a crash left, and go */
     STORE_KEY_MAX = 100,            /* bytes of a delivery key */
     STORE_LOCK_WAIT_MS = 10 * 1000, /* then ERR_BUSY */
     STORE_KEYWORD_FIRST = 8
@@ -129,7 +132,9 @@ struct delivery {
 };
 
 /* Many deliveries made durable together: add all (each is written), then commit. One thread at a
- * time; may span several stores, which must stay open. */
+ * time; may span several stores, which must stay open. At most STORE_BATCH_MAX messages, in
+ * STORE_BATCH_MAILBOXES_MAX mailboxes, beyond that ERR_LIMIT: commit and begin another. Up to eight
+ * are synced file by file, more by one syncfs(2) for each file system. */
 struct store_batch;
 struct store_batch *store_batch_new(void);
 /* Write one message to tmp/. `*item` gets its number for store_batch_result. `d` and its slices are
@@ -193,6 +198,9 @@ struct mailbox_changes {
 /* Look at the directory and bring the snapshot up to date. Cheap when nothing happened. `ch`, when
  * not NULL, lives until the next call on `m`. ERR_NOT_FOUND: the mailbox was deleted. */
 enum err_code mailbox_sync(struct mailbox *m, struct mailbox_changes *ch, struct err *e);
+/* Give back what is only needed while something happens (index, uidlist), for a session that idles;
+ * it is read again when needed. The snapshot, watch and keywords stay. */
+void mailbox_rest(struct mailbox *m);
 /* A descriptor that is readable when something may have changed (inotify), owned by `m`, -1 when
  * there is none; mailbox_sync empties it. */
 int mailbox_watch(struct mailbox *m);
