@@ -96,8 +96,7 @@ static enum err_code parse(struct accounts *a, struct slice text, struct err *e)
         number++;
         line = slice_trim(line);
         if (line.n == 0 || line.p[0] == '#') continue;
-        while (n < 7 && slice_cut(line, ':', &field[n], &line)) n++;
-        field[n] = line;
+        while (n < 8 && slice_cut(line, ':', &field[n], &line)) n++;
         if (accounts_name(a, field[0], name, e) != OK) {
             err_note(e, "%s:%zu", a->conf->accounts, number);
             if (e) e->code = ERR_CONFIG, e->status = STATUS(4, 3, 5);
