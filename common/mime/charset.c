@@ -142,6 +142,13 @@ static bool iconv_name(struct slice charset, char out[CHARSET_NAME_MAX]) {
     return true;
 }
 
+/* Append; false when something in it was not UTF-8 and was replaced. */
+static bool put_valid(struct buf *out, struct slice s) {
+    if (utf8_valid(s)) return buf_add(out, s);
+    utf8_put_lossy(out, s);
+    return false;
+}
+
 static bool from_iconv(struct buf *out, struct slice in, const char *name, bool *is_known) {
     iconv_t cd = iconv_open("UTF-8", name);
     char *from = in.n ? (char *)(uintptr_t)in.p : NULL;
@@ -155,7 +162,8 @@ static bool from_iconv(struct buf *out, struct slice in, const char *name, bool 
         size_t room = sizeof chunk, n = iconv(cd, &from, &left, &to, &room);
         int sys = errno;
 
-        buf_add(out, slice_of(chunk, sizeof chunk - room));
+        /* glibc lets what is beyond U+10FFFF through; chunks hold whole characters */
+        if (!put_valid(out, slice_of(chunk, sizeof chunk - room))) is_exact = false;
         if (n != (size_t)-1 || sys == E2BIG) continue;
         is_exact = false; /* EILSEQ: skip a byte; EINVAL: the end is cut */
         utf8_put(out, 0xFFFD);

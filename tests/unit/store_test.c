@@ -536,6 +536,70 @@ static void many_deliver_while_one_reads(void **state) {
     mailbox_close(m);
 }
 
+/* Append for ever, and tell each uid that was promised. */
+static void append_until_killed(struct home *h, int out) {
+    for (;;) {
+        struct store_append *ap;
+        uint32_t validity, uid;
+        char text[64];
+        int n = snprintf(text, sizeof text, "pid %ld\n", (long)getpid());
+
+        if (store_append_begin(h->s, S("INBOX"), STORE_SEEN, NULL, 0, 0, &ap, NULL) != OK) _exit(1);
+        if (store_append_data(ap, slice_of(text, (size_t)n), NULL) != OK) _exit(1);
+        if (store_append_end(ap, &validity, &uid, NULL) != OK) _exit(1);
+        if (write(out, &uid, sizeof uid) != sizeof uid) _exit(1);
+    }
+}
+
+static void a_killed_writer_breaks_no_promise(void **state) {
+    struct home *h = *state;
+    struct err e = {0};
+    uint32_t last = 0, validity = 0;
+
+    for (unsigned round = 0; round < 20; round++) {
+        uint32_t uid, gone[1];
+        struct mailbox *m;
+        int fds[2], status;
+        size_t n;
+        pid_t child;
+
+        assert_int_equal(pipe(fds), 0);
+        child = fork();
+        if (child == 0) {
+            close(fds[0]);
+            append_until_killed(h, fds[1]);
+        }
+        close(fds[1]);
+        usleep(3000 + round * 1777);
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+        assert_true(WIFSIGNALED(status));
+        m = opened(h, "INBOX", MAILBOX_WRITE);
+        if (validity) assert_int_equal(mailbox_uidvalidity(m), validity);
+        validity = mailbox_uidvalidity(m);
+        while (read(fds[0], &uid, sizeof uid) == sizeof uid) {
+            struct message msg;
+            char text[64];
+
+            assert_true(uid > last);
+            last = uid;
+            snprintf(text, sizeof text, "pid %ld\n", (long)child);
+            good(message_open(m, uid, &msg, &e), &e);
+            assert_true(slice_eq(msg.bytes, slice_str(text)));
+            message_close(&msg);
+        }
+        assert_true(mailbox_uidnext(m) > last);
+        /* the highest uid goes away; it must not come again */
+        if (last && mailbox_find(m, last))
+            good(mailbox_expunge(m, &last, 1, false, gone, &n, &e), &e);
+        mailbox_rest(m);
+        good(mailbox_sync(m, NULL, &e), &e);
+        mailbox_close(m);
+        close(fds[0]);
+    }
+    assert_true(last > 0);
+}
+
 static void a_maildrop_is_locked_once(void **state) {
     struct home *h = *state;
     struct err e = {0};
@@ -560,6 +624,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(mailboxes_come_and_go, begin, end),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_nothing, begin, end),
         cmocka_unit_test_setup_teardown(many_deliver_while_one_reads, begin, end),
+        cmocka_unit_test_setup_teardown(a_killed_writer_breaks_no_promise, begin, end),
         cmocka_unit_test_setup_teardown(a_maildrop_is_locked_once, begin, end),
     };
 
