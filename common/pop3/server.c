@@ -15,7 +15,7 @@ struct pop3_server {
     struct pop3_server_config config;
     struct buf hostname, user, line, out;
     enum state state;
-    bool is_tls, line_over, is_eof, wants_shutdown, needs_arm;
+    bool is_tls, line_over, is_eof, wants_shutdown, needs_arm, is_preauth;
     struct sasl_server sasl;
     struct slice login_user, login_password;
     const char *mechanism;
@@ -306,7 +306,14 @@ static void rset(struct pop3_server *s, struct slice args) {
     say(s, "+OK");
 }
 
-enum { IN_AUTH = 1, IN_TRANS = 2 };
+// Logged in by the connection itself: a client that says USER and PASS anyway is told that all is
+// well.
+static void known(struct pop3_server *s, struct slice args) {
+    (void)args;
+    say(s, "+OK you are logged in");
+}
+
+enum { IN_AUTH = 1, IN_TRANS = 2, IN_PREAUTH = 4 };
 static const struct {
     struct slice verb;
     int states;
@@ -318,6 +325,8 @@ static const struct {
     {S_INIT("USER"), IN_AUTH, user},
     {S_INIT("PASS"), IN_AUTH, pass},
     {S_INIT("AUTH"), IN_AUTH, auth},
+    {S_INIT("USER"), IN_PREAUTH, known},
+    {S_INIT("PASS"), IN_PREAUTH, known},
     {S_INIT("STAT"), IN_TRANS, stat},
     {S_INIT("LIST"), IN_TRANS, list},
     {S_INIT("UIDL"), IN_TRANS, uidl},
@@ -330,17 +339,21 @@ static const struct {
 
 static void command(struct pop3_server *s, struct slice line) {
     struct slice verb, args;
-    int here = s->state == TRANSACTION ? IN_TRANS : IN_AUTH;
+    int here = s->state != TRANSACTION ? IN_AUTH : s->is_preauth ? IN_TRANS | IN_PREAUTH : IN_TRANS;
+    bool is_known = false;
     slice_cut(line, ' ', &verb, &args);
     // PASS takes the rest of the line as it is: passwords may hold and end in blanks (P-6).
     if (!slice_ieq(verb, S("PASS"))) args = slice_trim(args);
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (!slice_ieq(slice_trim(verb), commands[i].verb)) continue;
-        if (commands[i].states & here) commands[i].run(s, args);
-        else bad(s, here == IN_AUTH ? "-ERR log in first" : "-ERR not now");
+        is_known = true;
+        if (!(commands[i].states & here)) continue;
+        commands[i].run(s, args);
         return;
     }
-    bad(s, "-ERR unknown command");
+    bad(s, !is_known         ? "-ERR unknown command"
+           : here == IN_AUTH ? "-ERR log in first"
+                             : "-ERR not now");
 }
 
 static bool is_text_ok(const struct pop3_server *s, struct slice line) {
@@ -516,7 +529,8 @@ void pop3_server_refuse(struct pop3_server *s, struct slice code, struct slice t
 }
 
 void pop3_server_maildrop(struct pop3_server *s, const struct pop3_message *messages, size_t n) {
-    if (!s->has_wait || !s->is_pulled || s->wait != POP3_SERVER_LOGIN) return;
+    if (!s->has_wait || !s->is_pulled) return;
+    if (s->wait != POP3_SERVER_LOGIN && s->wait != POP3_SERVER_CONNECT) return;
     if (n > POP3_MESSAGES_MAX) n = POP3_MESSAGES_MAX;
     if (!(s->deleted = calloc(n + 1, sizeof *s->deleted))) {
         pop3_server_refuse(s, S("SYS/TEMP"), S("out of memory"));
@@ -525,7 +539,13 @@ void pop3_server_maildrop(struct pop3_server *s, const struct pop3_message *mess
     s->list = messages;
     s->count = n;
     s->state = TRANSACTION;
-    buf_addf(&s->out, "+OK %zu messages\r\n", n);
+    if (s->wait == POP3_SERVER_CONNECT) {
+        s->is_preauth = true;
+        buf_addf(&s->out, "+OK %.*s POP3 ready, logged in, ", SP(buf_slice(&s->hostname)));
+    } else {
+        buf_add(&s->out, S("+OK "));
+    }
+    buf_addf(&s->out, "%zu messages\r\n", n);
     answered(s);
 }
 

@@ -45,7 +45,7 @@ struct pop3_message {
 };
 
 enum pop3_server_type {
-    POP3_SERVER_CONNECT, /* answer: ok, or refuse */
+    POP3_SERVER_CONNECT, /* answer: ok, or refuse, or maildrop (logged in by the connection) */
     POP3_SERVER_LOGIN, /* answer: maildrop, or refuse; `user`, `password`, `authzid`, `mechanism` */
     POP3_SERVER_NEED_BODY, /* answer: body, body_end, body_fail; `number`, `lines`, `offset` */
     POP3_SERVER_UPDATE,    /* answer: ok, or refuse; `deleted_count` */
@@ -90,7 +90,10 @@ void pop3_server_ok(struct pop3_server *s);
  * one line. Both are copied. A refused CONNECT ends the connection. */
 void pop3_server_refuse(struct pop3_server *s, struct slice code, struct slice text);
 /* Answer LOGIN: the maildrop. `list` and the uids in it are borrowed until _free. More than
- * POP3_MESSAGES_MAX: only the first ones are shown. */
+ * POP3_MESSAGES_MAX: only the first ones are shown.
+ * Answer CONNECT with it when the user is known by the connection (`serve --stdio pop3 USER`): the
+ * greeting says so and the session is in TRANSACTION at once, as Dovecot's pop3 on a terminal;
+ * USER and PASS, which a client may send all the same, are taken with any words. */
 void pop3_server_maildrop(struct pop3_server *s, const struct pop3_message *list, size_t n);
 /* Answer NEED_BODY: the next bytes of the message from its `offset`, lines in CRLF or LF, split
  * anywhere. Returns how many were taken. With TOP the engine stops asking by itself. */
