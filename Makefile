@@ -43,6 +43,10 @@ LDFLAGS ?=
 ALL_CFLAGS  = $(BASE) $(WARN) $(OPT) $(HARD) $(CFLAGS)
 ALL_LDFLAGS = -pthread $(HLD) $(LDSAN) $(LDFLAGS)
 
+# `make V=1` shows the commands.
+Q = $(if $(V),,@)
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2))
+
 # --- sources ---------------------------------------------------------------------------------------
 COMMON  := $(sort $(wildcard common/*/*.c))
 APPLETS := $(sort $(filter-out $(if $(filter debug,$(MODE)),,applets/hello.c),$(wildcard applets/*.c)))
@@ -59,16 +63,18 @@ debug asan:
 	+$(MAKE) MODE=$@ all
 
 $B/postbag: $(APPOBJ) $B/libpostbag.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $B/libpostbag.a: $(LIBOBJ)
 	@rm -f $@
-	$(AR) rcsD $@ $^
+	$(Q)$(AR) rcsD $@ $^
 
 # Objects depend on a stamp that changes only when the compiler or its flags do.
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $B/flags: FORCE
 	@mkdir -p $(@D)
@@ -80,11 +86,14 @@ FORCE:
 # --- tests -----------------------------------------------------------------------------------------
 $B/unit/%: $B/tests/unit/%.o $B/libpostbag.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 $B/wire/wire: $(patsubst %.c,$B/%.o,$(sort $(wildcard tests/wire/*.c))) $B/libpostbag.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $B/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $B/libpostbag.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
