@@ -10,7 +10,6 @@
 #include "store/maildir.h"
 #include "sys/clock.h"
 #include "sys/file.h"
-#include "sys/lock.h"
 
 /* Directory times have the grain of the kernel's tick: a scan this fresh may have missed a change.
  */
@@ -24,35 +23,7 @@ static enum err_code no_memory(struct err *e) {
     return err_set(e, ERR_MEMORY, "no memory for a mailbox");
 }
 
-/* --- lock and modseq -------------------------------------------------------------------------- */
-
-enum err_code mailbox_lock(struct mailbox *m, struct err *e) {
-    return lock_wait(m->lock_fd, 0, true, STORE_LOCK_WAIT_MS, "the mailbox", e);
-}
-
-void mailbox_unlock(struct mailbox *m) { lock_drop(m->lock_fd, 0); }
-
-static uint64_t noted_modseq(struct mailbox *m) {
-    char text[32];
-    uint64_t v = 0;
-    ssize_t n = pread(m->lock_fd, text, sizeof text, 0);
-
-    if (n > 0) num_parse(slice_trim(slice_of(text, (size_t)n)), INT64_MAX, &v);
-    return v;
-}
-
-uint64_t mailbox_bump(struct mailbox *m) {
-    char text[32];
-    uint64_t noted = noted_modseq(m), now = (uint64_t)clock_wall_us();
-    int n;
-
-    if (noted > m->highest) m->highest = noted;
-    m->highest = now > m->highest ? now : m->highest + 1;
-    n = snprintf(text, sizeof text, "%019llu\n", (unsigned long long)m->highest);
-    /* Not synced: were it lost, the clock is ahead of it anyway. */
-    (void)file_write_at(m->lock_fd, slice_of(text, (size_t)n), 0, "postbag-lock", NULL);
-    return m->highest;
-}
+/* --- index ----------------------------------------------------------------------------------- */
 
 struct index *mailbox_index(struct mailbox *m) {
     char path[5000];
@@ -77,294 +48,6 @@ void mailbox_index_put(struct mailbox *m, size_t i) {
     index_put(m->index, m->validity, &r);
 }
 
-/* --- uidlist ---------------------------------------------------------------------------------- */
-
-static uint32_t hash_of(struct slice s) {
-    uint32_t h = 2166136261u;
-
-    for (size_t i = 0; i < s.n; i++) h = (h ^ (unsigned char)s.p[i]) * 16777619u;
-    return h;
-}
-
-static struct slice known_name(const struct mailbox *m, size_t i) {
-    return slice_of(m->uid_text.p + m->known[i].at, m->known[i].n);
-}
-
-static void hash_add(struct mailbox *m, size_t i) {
-    uint32_t h = hash_of(known_name(m, i));
-
-    while (m->hash[h & (m->hash_size - 1)]) h++;
-    m->hash[h & (m->hash_size - 1)] = (uint32_t)i + 1;
-}
-
-static size_t hash_find(const struct mailbox *m, struct slice base) {
-    uint32_t h = hash_of(base), at;
-
-    if (!m->hash_size) return SIZE_MAX;
-    for (; (at = m->hash[h & (m->hash_size - 1)]); h++)
-        if (slice_eq(known_name(m, at - 1), base)) return at - 1;
-    return SIZE_MAX;
-}
-
-uint32_t mailbox_uid_of(const struct mailbox *m, const char *name) {
-    size_t i = hash_find(m, slice_of(name, maildir_base(name)));
-
-    return i == SIZE_MAX ? 0 : m->known[i].uid;
-}
-
-static bool known_add(struct mailbox *m, uint32_t uid, size_t at, size_t n) {
-    if (m->n_known == m->cap_known) {
-        size_t cap = m->cap_known ? m->cap_known * 2 : 64;
-        struct known *v = realloc(m->known, cap * sizeof *v);
-
-        if (!v) return false;
-        m->known = v;
-        m->cap_known = cap;
-    }
-    if ((m->n_known + 1) * 2 > m->hash_size) {
-        size_t size = m->hash_size ? m->hash_size * 4 : 256;
-        uint32_t *h = calloc(size, sizeof *h);
-
-        if (!h) return false;
-        free(m->hash);
-        m->hash = h;
-        m->hash_size = size;
-        for (size_t i = 0; i < m->n_known; i++) hash_add(m, i);
-    }
-    m->known[m->n_known] = (struct known){.uid = uid, .at = (uint32_t)at, .n = (uint32_t)n};
-    hash_add(m, m->n_known++);
-    return true;
-}
-
-static void forget_uidlist(struct mailbox *m) {
-    buf_reset(&m->uid_text);
-    m->n_known = 0;
-    if (m->hash) memset(m->hash, 0, m->hash_size * sizeof *m->hash);
-    m->uid_ino = m->uid_size = 0;
-}
-
-/* "postbag-uidlist 1 V<validity> N<next>" */
-static bool parse_head(struct mailbox *m, struct slice line) {
-    struct slice word;
-    uint64_t validity, next;
-
-    if (!slice_word(&line, &word) || !slice_eq(word, S("postbag-uidlist"))) return false;
-    if (!slice_word(&line, &word) || !slice_eq(word, S("1"))) return false;
-    if (!slice_word(&line, &word) || !slice_starts(word, S("V")) ||
-        !num_parse(slice_from(word, 1), UINT32_MAX, &validity) || validity == 0)
-        return false;
-    if (!slice_word(&line, &word) || !slice_starts(word, S("N")) ||
-        !num_parse(slice_from(word, 1), UINT32_MAX, &next) || next == 0)
-        return false;
-    m->validity = (uint32_t)validity;
-    m->next = (uint32_t)next;
-    return true;
-}
-
-/* Read what is new in postbag-uidlist, from the start if it was replaced. Lock held. */
-static enum err_code read_uidlist(struct mailbox *m, struct err *e) {
-    struct stat st;
-    enum err_code code = OK;
-    int fd = openat(m->fd, "postbag-uidlist", O_RDWR | O_CLOEXEC);
-    size_t at;
-
-    if (fd < 0 && errno == ENOENT) {
-        forget_uidlist(m);
-        return ERR_NOT_FOUND;
-    }
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        code = err_sys(e, "cannot read postbag-uidlist");
-        fd_close(&fd);
-        return code;
-    }
-    if (st.st_ino == m->uid_ino && (uint64_t)st.st_size == m->uid_size) {
-        fd_close(&fd);
-        return OK;
-    }
-    if (st.st_ino != m->uid_ino || (uint64_t)st.st_size < m->uid_size) forget_uidlist(m);
-    at = m->uid_text.n;
-    if (lseek(fd, (off_t)at, SEEK_SET) < 0) code = err_sys(e, "cannot read postbag-uidlist");
-    else code = file_read_fd(fd, "postbag-uidlist", &m->uid_text, e);
-    if (code == OK && m->uid_text.n && m->uid_text.p[m->uid_text.n - 1] != '\n') {
-        /* a line that a crash cut: its uid was never told to anyone */
-        size_t end = slice_rchr(buf_slice(&m->uid_text), '\n');
-
-        end = end == SLICE_NONE ? 0 : end + 1;
-        if (ftruncate(fd, (off_t)end) != 0) code = err_sys(e, "cannot repair postbag-uidlist");
-        buf_cut(&m->uid_text, end);
-    }
-    m->uid_ino = st.st_ino;
-    m->uid_size = m->uid_text.n;
-    fd_close(&fd);
-    while (code == OK && at < m->uid_text.n) {
-        struct slice rest = slice_from(buf_slice(&m->uid_text), at), line, name;
-        size_t end = slice_chr(rest, '\n');
-        uint64_t uid;
-
-        line = slice_first(rest, end);
-        if (at == 0) {
-            if (!parse_head(m, line)) {
-                forget_uidlist(m);
-                return ERR_NOT_FOUND; /* unreadable is as good as lost */
-            }
-        } else {
-            name = line;
-            if (num_take(&name, UINT32_MAX - 1, &uid) && slice_starts(name, S(" ")) && name.n > 1 &&
-                uid > (m->n_known ? m->known[m->n_known - 1].uid : 0)) {
-                name = slice_from(name, 1);
-                if (hash_find(m, name) == SIZE_MAX &&
-                    !known_add(m, (uint32_t)uid, (size_t)(name.p - m->uid_text.p), name.n))
-                    code = no_memory(e);
-                if (uid >= m->next) m->next = (uint32_t)uid + 1;
-            }
-        }
-        at += end + 1;
-    }
-    if (code != OK) forget_uidlist(m);
-    return code;
-}
-
-static enum err_code write_uidlist(struct mailbox *m, struct slice text, struct err *e) {
-    static const char temp[] = "tmp/postbag-uidlist.new";
-    int fd = openat(m->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    enum err_code code;
-
-    if (fd < 0) return err_sys(e, "cannot write postbag-uidlist");
-    code = file_write(fd, text, "postbag-uidlist", e);
-    if (code == OK) code = file_sync(fd, "postbag-uidlist", e);
-    fd_close(&fd);
-    if (code == OK && renameat(m->fd, temp, m->fd, "postbag-uidlist") != 0)
-        code = err_sys(e, "cannot replace postbag-uidlist");
-    if (code == OK && fsync(m->fd) != 0) code = err_sys(e, "cannot sync a mailbox");
-    if (code != OK) unlinkat(m->fd, temp, 0);
-    return code;
-}
-
-/* The uidlist as it is now; a new one with a new UIDVALIDITY where there is none. Lock held. */
-static enum err_code load_uidlist(struct mailbox *m, struct err *e) {
-    enum err_code code = read_uidlist(m, e);
-    char head[100];
-    int n;
-
-    if (code != ERR_NOT_FOUND) return code;
-    code = maildir_new_validity(m->store, &m->validity, e);
-    if (code != OK) return code;
-    n = snprintf(head, sizeof head, "postbag-uidlist 1 V%u N1\n", m->validity);
-    code = write_uidlist(m, slice_of(head, (size_t)n), e);
-    if (code == OK) code = read_uidlist(m, e);
-    return code == ERR_NOT_FOUND ? err_set(e, ERR_IO, "postbag-uidlist does not stay") : code;
-}
-
-/* Leave out lines of messages that are gone, when they are most of the file. Lock held. */
-static void compact(struct mailbox *m) {
-    struct buf out;
-
-    if (m->n_known < 2 * m->n + 1000) return;
-    buf_init(&out, UIDLIST_MAX);
-    buf_addf(&out, "postbag-uidlist 1 V%u N%u\n", m->validity, m->next);
-    for (size_t i = 0; i < m->n; i++)
-        buf_addf(&out, "%u %.*s\n", m->v[i].uid, (int)maildir_base(m->f[i].name), m->f[i].name);
-    if (!out.bad) (void)write_uidlist(m, buf_slice(&out), NULL); /* else it stays long */
-    buf_release(&out);
-}
-
-enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t n,
-                             uint32_t *first_uid, struct err *e) {
-    enum err_code code = OK;
-    struct buf lines;
-    uint32_t uid;
-    int fd;
-
-    if (n > UINT32_MAX - 1 - m->next || m->n_known + n > STORE_MESSAGES_MAX)
-        return err_set(e, ERR_LIMIT, "the mailbox has no more UIDs");
-    *first_uid = uid = m->next;
-    buf_init(&lines, UIDLIST_MAX);
-    for (size_t i = 0; i < n; i++)
-        buf_addf(&lines, "%u %.*s\n", uid++, (int)maildir_base(names[i]), names[i]);
-    fd = openat(m->fd, "postbag-uidlist", O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0) code = err_sys(e, "cannot write postbag-uidlist");
-    else if (lines.bad) code = no_memory(e);
-    if (code == OK) code = file_write(fd, buf_slice(&lines), "postbag-uidlist", e);
-    if (code == OK) code = file_sync(fd, "postbag-uidlist", e);
-    if (code != OK && fd >= 0 && ftruncate(fd, (off_t)m->uid_size) != 0) forget_uidlist(m);
-    fd_close(&fd);
-    buf_release(&lines);
-    return code == OK ? read_uidlist(m, e) : code;
-}
-
-/* --- keywords --------------------------------------------------------------------------------- */
-
-static bool is_keyword(struct slice s) {
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] >= 127 || strchr("(){%*\"\\]", s.p[i])) return false;
-    return s.n > 0 && s.n <= STORE_KEYWORD_LEN_MAX;
-}
-
-static void read_keywords(struct mailbox *m) {
-    int fd = openat(m->fd, "postbag-keywords", O_RDONLY | O_CLOEXEC);
-    struct slice rest, line;
-    struct stat st;
-    struct buf b;
-
-    if (fd < 0) return;
-    buf_init(&b, 64 * 1024);
-    if (fstat(fd, &st) == 0 && time_ns(&st.st_mtim) != m->keywords_changed &&
-        file_read_fd(fd, "postbag-keywords", &b, NULL) == OK) {
-        m->keywords_changed = time_ns(&st.st_mtim);
-        for (rest = buf_slice(&b); slice_line(&rest, &line);) {
-            uint64_t k;
-
-            if (!num_take(&line, STORE_KEYWORDS_MAX - 1, &k)) continue;
-            line = slice_trim(line);
-            if (!is_keyword(line) || m->keywords[k]) continue;
-            m->keywords[k] = strndup(line.p, line.n);
-            if (m->keywords[k] && k >= m->n_keywords) m->n_keywords = (size_t)k + 1;
-        }
-    }
-    fd_close(&fd);
-    buf_release(&b);
-}
-
-size_t mailbox_keywords(const struct mailbox *m, const char *const **names) {
-    *names = (const char *const *)m->keywords;
-    return m->n_keywords;
-}
-
-static uint64_t find_keyword(const struct mailbox *m, struct slice name) {
-    for (size_t k = 0; k < m->n_keywords; k++)
-        if (m->keywords[k] && slice_ieq(slice_str(m->keywords[k]), name))
-            return (uint64_t)1 << (STORE_KEYWORD_FIRST + k);
-    return 0;
-}
-
-uint64_t mailbox_keyword_bit(struct mailbox *m, struct slice name, bool may_add) {
-    return mailbox_keyword_make(m, name, may_add && m->mode == MAILBOX_WRITE);
-}
-
-uint64_t mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add) {
-    uint64_t bit = find_keyword(m, name);
-    size_t k = 0;
-    char line[160];
-    int fd, n;
-
-    if (bit || !may_add || !is_keyword(name)) return bit;
-    if (mailbox_lock(m, NULL) != OK) return 0;
-    read_keywords(m);
-    bit = find_keyword(m, name);
-    while (!bit && k < STORE_KEYWORDS_MAX && m->keywords[k]) k++;
-    if (!bit && k < STORE_KEYWORDS_MAX) {
-        fd = openat(m->fd, "postbag-keywords", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        n = snprintf(line, sizeof line, "%zu %.*s\n", k, SP(name));
-        if (fd >= 0 && file_write(fd, slice_of(line, (size_t)n), "postbag-keywords", NULL) == OK &&
-            file_sync(fd, "postbag-keywords", NULL) == OK)
-            read_keywords(m);
-        fd_close(&fd);
-        bit = find_keyword(m, name);
-    }
-    mailbox_unlock(m);
-    return bit;
-}
-
 /* --- scanning --------------------------------------------------------------------------------- */
 
 struct found {
@@ -382,7 +65,7 @@ struct scan {
 
 static void add_found(struct mailbox *m, struct scan *s, const char *name, bool in_new) {
     struct slice base = slice_of(name, maildir_base(name));
-    size_t known = hash_find(m, base);
+    size_t known = uidlist_find(m, base);
 
     if (known != SIZE_MAX && s->by_known[known]) {
         struct found *f = &s->v[s->by_known[known] - 1];
@@ -438,7 +121,7 @@ static enum err_code scan_dir(struct mailbox *m, struct scan *s, bool in_new, bo
 
         if (d->d_name[0] == '.' || (d->d_type != DT_REG && d->d_type != DT_UNKNOWN)) continue;
         if (strchr(d->d_name, '\n') || n == 0) continue;
-        if (is_again && hash_find(m, slice_of(d->d_name, n)) == SIZE_MAX &&
+        if (is_again && uidlist_find(m, slice_of(d->d_name, n)) == SIZE_MAX &&
             (has_unlisted(s, upto, d->d_name) || upto > 1000))
             continue; /* arrivals of the second look come with the next sync */
         add_found(m, s, d->d_name, in_new);
@@ -510,7 +193,7 @@ static enum err_code scan(struct mailbox *m, struct scan *s, struct err *e) {
         for (size_t i = 0; i < unlisted && code == OK; i++) {
             struct slice base = slice_of(names[i], maildir_base(names[i]));
 
-            s->v[first + i].known = hash_find(m, base);
+            s->v[first + i].known = uidlist_find(m, base);
             if (s->v[first + i].known == SIZE_MAX)
                 code = err_set(e, ERR_IO, "postbag-uidlist is damaged");
         }
@@ -576,7 +259,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     uint32_t *expunged = calloc(m->n + 1, sizeof *expunged);
     uint32_t *changed = calloc(m->n + 1, sizeof *changed);
     bool *is_dirty = calloc(s->n + 1, sizeof *is_dirty);
-    uint64_t noted = noted_modseq(m), since = m->n ? m->highest : 0, modseq = 0;
+    uint64_t noted = mailbox_noted_modseq(m), since = m->n ? m->highest : 0, modseq = 0;
     size_t old = 0, row = 0, n_expunged = 0, n_changed = 0, n_new = 0, n_dirty = 0;
     struct rows rows = {NULL, 0, 0};
 
@@ -692,12 +375,12 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     if (!force && new_changed && new_changed == m->new_changed && cur_changed == m->cur_changed &&
         new_changed + GRAIN_NS < m->scanned_at && cur_changed + GRAIN_NS < m->scanned_at)
         return OK;
-    code = load_uidlist(m, e);
+    code = uidlist_load(m, e);
     if (code != OK) return code;
     if (validity && validity != m->validity) m->is_replaced = true;
     if (m->is_replaced)
         return err_set(e, ERR_NOT_FOUND, "the mailbox was replaced by another of that name");
-    read_keywords(m);
+    keywords_read(m);
     m->scanned_at = clock_wall_us() * 1000;
     code = scan(m, &s, e);
     if (code == OK) code = merge(m, &s, ch, e);
@@ -705,7 +388,7 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     free(s.v);
     free(s.by_known);
     if (code != OK) return code;
-    compact(m);
+    uidlist_compact(m);
     /* The times of before the scan: what we or others moved since is looked at again. */
     m->new_changed = new_changed;
     m->cur_changed = cur_changed;
@@ -717,7 +400,7 @@ void mailbox_rest(struct mailbox *m) {
     index_close(m->index);
     m->index = NULL;
     m->has_index = false;
-    forget_uidlist(m);
+    uidlist_forget(m);
     buf_release(&m->uid_text);
     free(m->known);
     free(m->hash);

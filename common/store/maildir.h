@@ -110,12 +110,21 @@ void writer_abort(struct writer *w);
 void maildir_new_name(struct store *s, wall_t date, struct slice key, uint64_t stored,
                       uint64_t wire, char out[FILE_NAME_MAX]);
 
-/* mailbox.c */
+/* uidlist.c; the lock is held for all but lock itself, forget and find */
+/* Drop what was read; the next load reads it again. */
+void uidlist_forget(struct mailbox *m);
+/* The uidlist as it is now; a new one with a new UIDVALIDITY where there is none. */
+enum err_code uidlist_load(struct mailbox *m, struct err *e);
+/* Index into `known` of a base name, or SIZE_MAX. */
+size_t uidlist_find(const struct mailbox *m, struct slice base);
+/* Leave out lines of messages that are gone, when they are most of the file. */
+void uidlist_compact(struct mailbox *m);
+/* Take in keywords that others added. */
+void keywords_read(struct mailbox *m);
+/* HIGHESTMODSEQ as others left it. */
+uint64_t mailbox_noted_modseq(struct mailbox *m);
 enum err_code mailbox_lock(struct mailbox *m, struct err *e);
 void mailbox_unlock(struct mailbox *m);
-/* sync with the lock held already. */
-enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch, bool force,
-                                  struct err *e);
 /* Add a line for a file, with the lock held; durable. */
 enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t n,
                              uint32_t *first_uid, struct err *e);
@@ -125,6 +134,11 @@ uint64_t mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add
 uint32_t mailbox_uid_of(const struct mailbox *m, const char *name);
 /* A value above all before; written to the lock file. Lock held. */
 uint64_t mailbox_bump(struct mailbox *m);
+
+/* mailbox.c and change.c */
+/* sync with the lock held already. */
+enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch, bool force,
+                                  struct err *e);
 /* Index of a uid in the snapshot, or SIZE_MAX. */
 size_t mailbox_at(const struct mailbox *m, uint32_t uid);
 /* "cur/NAME" or "new/NAME" of a message. */
