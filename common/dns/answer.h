@@ -42,9 +42,10 @@ struct dns_answer {
     struct dns_record *records; /* of the type asked for */
     size_t count;
     unsigned rcode;
-    unsigned cnames;  /* CNAMEs followed */
-    uint32_t ttl;     /* the least of the records', or of the negative answer */
-    struct slice why; /* for FAILED and BOGUS: a few words, static or in the arena */
+    unsigned cnames;     /* CNAMEs followed */
+    uint32_t ttl;        /* the least of the records', or of the negative answer */
+    struct slice why;    /* for FAILED and BOGUS: a few words, static or in the arena */
+    struct slice packet; /* as it came, in the arena; empty when there was none */
 };
 
 /* Read the packet that answers (`name`, `type`) into `out`, whose parts are in `a`. CNAMEs within

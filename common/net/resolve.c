@@ -177,6 +177,7 @@ enum err_code resolver_ask(struct resolver *r, struct slice name, uint16_t type,
                                                   : S("the name server refused");
     } else {
         code = dns_answer_parse(slice_of((char *)packet, (size_t)n), name, type, a, out, e);
+        if (code == OK) out->packet = arena_copy(a, slice_of((char *)packet, (size_t)n));
         if (code == OK && may_trust(r, &state, file_options)) {
             /* A resolver that never sets AD may just not validate: that is unknown, not insecure.
              */
