@@ -11,6 +11,11 @@ void pump_init(struct pump *p, struct engine engine, int in, int out) {
     buf_init(&p->left, PUMP_READ);
 }
 
+void pump_init_io(struct pump *p, struct engine engine, struct pump_io io) {
+    pump_init(p, engine, io.fd, io.fd);
+    p->io = io;
+}
+
 void pump_release(struct pump *p) {
     if (p->tls) {
         if (!p->is_broken) tls_bye(p->tls);
@@ -39,8 +44,9 @@ static enum io write_some(struct pump *p, struct slice s, mono_t deadline, size_
     for (;;) {
         short want = POLLOUT;
 
-        if (p->tls) {
-            enum tls_io r = tls_write(p->tls, s.p, s.n, sent, &p->err);
+        if (p->tls || p->io.self) {
+            enum tls_io r = p->tls ? tls_write(p->tls, s.p, s.n, sent, &p->err)
+                                   : p->io.write(p->io.self, s.p, s.n, sent, &p->err);
 
             if (r == TLS_OK) return IO_OK;
             if (r == TLS_FAIL || r == TLS_EOF) return IO_FAILED;
@@ -69,8 +75,9 @@ static enum io read_some(struct pump *p, char *at, size_t room, mono_t deadline,
     for (;;) {
         short want = POLLIN;
 
-        if (p->tls) {
-            enum tls_io r = tls_read(p->tls, at, room, got, &p->err);
+        if (p->tls || p->io.self) {
+            enum tls_io r = p->tls ? tls_read(p->tls, at, room, got, &p->err)
+                                   : p->io.read(p->io.self, at, room, got, &p->err);
 
             if (r == TLS_OK) return IO_OK;
             if (r == TLS_EOF) return IO_EOF;

@@ -19,21 +19,34 @@
 
 enum { PUMP_READ = 16 * 1024 };
 
+/* A stream that somebody else opened (net/dial_url): non-blocking, in clear for us. The functions
+ * are as tls_read and tls_write, with `fd` to wait on after a WANT; bytes that the stream holds
+ * inside are given before it says WANT_READ. */
+struct pump_io {
+    void *self; /* NULL: none */
+    int fd;
+    enum tls_io (*read)(void *self, char *p, size_t n, size_t *got, struct err *e);
+    enum tls_io (*write)(void *self, const char *p, size_t n, size_t *sent, struct err *e);
+};
+
 struct pump {
     struct engine engine;
-    int in, out;     /* borrowed */
-    struct tls *tls; /* owned, or NULL */
-    struct buf left; /* bytes read that the engine did not take yet */
-    bool is_eof;     /* the peer ended, and the engine was told */
-    bool is_broken;  /* writing failed: what is in `out` is thrown away */
-    struct err err;  /* why, when is_broken */
-    mono_t cap;      /* when all must be over, whatever the engine says; 0: no cap */
+    int in, out;       /* borrowed */
+    struct tls *tls;   /* owned, or NULL */
+    struct pump_io io; /* instead of both, when its self is set; borrowed */
+    struct buf left;   /* bytes read that the engine did not take yet */
+    bool is_eof;       /* the peer ended, and the engine was told */
+    bool is_broken;    /* writing failed: what is in `out` is thrown away */
+    struct err err;    /* why, when is_broken */
+    mono_t cap;        /* when all must be over, whatever the engine says; 0: no cap */
     /* A copy of all bytes in clear, when set; `is_out` says from us. */
     void (*trace)(void *user, bool is_out, struct slice bytes);
     void *trace_user;
 };
 
 void pump_init(struct pump *p, struct engine engine, int in, int out);
+/* Over a stream of another kind. */
+void pump_init_io(struct pump *p, struct engine engine, struct pump_io io);
 /* Says close_notify, frees; closes no descriptor. */
 void pump_release(struct pump *p);
 /* Move what can be moved, then return so that events can be pulled: writes all output, or offers
