@@ -96,4 +96,76 @@ $B/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $B/libpostbag.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+# The searching kind of a fuzz target: clang, libFuzzer, sanitizers.
+build/libfuzzer/%: tests/fuzz/%.c $(COMMON)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)clang $(BASE) -DLINK_DIRECT -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+	  -o $@ $< $(COMMON) $(DIRECT_LIBS) -lresolv -lcrypt
 .SECONDARY:
+
+.PHONY: test-bins fuzz-bins quick test test-unit test-wire test-fuzz test-bats test-peers test-crash fuzz
+test-bins: $(UNITBIN) $B/wire/wire $(FUZZBIN)
+fuzz-bins: $(patsubst tests/fuzz/%.c,build/libfuzzer/%,$(FUZZ))
+quick: ; @tests/run.sh unit wire
+test: ; @tests/deps.sh test && tests/run.sh unit wire fuzz bats peers crash
+test-unit test-wire test-fuzz test-bats test-peers test-crash: ; @tests/run.sh $(@:test-%=%)
+fuzz: ; @FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/run.sh search
+
+# --- the demonstration, and what is needed ------------------------------------------------------------
+.PHONY: demo deps
+demo:
+	@tests/deps.sh demo
+	@+$(MAKE) --no-print-directory all
+	@tests/demo.sh
+deps: ; @tests/deps.sh test
+
+# --- generated files: manual pages and completions, committed and checked ------------------------------
+.PHONY: man completions check
+man: $B/postbag
+	@for in in man/*.in; do \
+	  name=$$(basename $$in .in); \
+	  $B/postbag --print-man $${name%.*} < $$in > man/$$name.new && mv man/$$name.new man/$$name || exit 1; \
+	done
+completions: $B/postbag
+	@for sh in bash zsh fish; do $B/postbag --print-completion $$sh > completions/postbag.$$sh || exit 1; done
+check: $B/postbag ; @tests/check.sh $B/postbag
+
+# --- install, and looking at what was built ------------------------------------------------------------
+.PHONY: install uninstall dist size repro bench cov clean
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+MANDIR = $(DESTDIR)$(PREFIX)/share/man
+install: $B/postbag
+	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man5
+	install -m 755 $B/postbag $(BINDIR)/postbag
+	for a in $$($B/postbag --list) mailq newaliases; do \
+	  case $$a in config|account) ;; *) ln -sf postbag $(BINDIR)/$$a ;; esac; done
+	install -m 644 man/*.1 $(MANDIR)/man1/
+	install -m 644 man/*.5 $(MANDIR)/man5/
+	install -D -m 644 completions/postbag.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/postbag
+	install -D -m 644 completions/postbag.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_postbag
+	install -D -m 644 completions/postbag.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/postbag.fish
+uninstall:
+	rm -f $(BINDIR)/postbag $(MANDIR)/man1/postbag*.1 $(MANDIR)/man5/postbag*.5
+dist: ; git archive --format=tar.gz --prefix=postbag-$(VERSION)/ -o build/postbag-$(VERSION).tar.gz HEAD
+size: $B/postbag
+	@size $B/postbag; ls -l $B/postbag | awk '{print $$5 " bytes"}'; strip -o build/stripped $B/postbag; ls -l build/stripped | awk '{print $$5 " bytes stripped"}'
+	@for d in applets common/*; do [ -d $$d ] && printf '%7d %s\n' $$(cat $$d/*.[ch] $$d/*.def 2>/dev/null | wc -l) $$d; done
+repro: ; @tests/repro.sh
+bench: $B/postbag ; @tests/bench/run.sh $B/postbag
+cov:
+	+$(MAKE) MODE=asan CFLAGS='--coverage' LDFLAGS='--coverage' test-bins
+	@tests/run.sh unit wire && gcov -n $$(find build/asan/common -name '*.gcda') 2>/dev/null | \
+	  awk '/^Lines executed/{split($$2,a,":");n=$$4;p=a[2]+0;t+=n;c+=n*p/100}END{printf "%.1f%% of %d lines\n",100*c/t,t}'
+clean: ; rm -rf build
+
+help:
+	@echo 'all debug asan         build release (default), -O0, or with sanitizers: build/MODE/postbag'
+	@echo 'demo                   install what is missing, build, send a real message through the whole pipeline'
+	@echo 'test                   install what is missing, then every test; ends with one line of counts'
+	@echo 'quick                  unit tests and transcripts only'
+	@echo 'test-{unit,wire,fuzz,bats,peers,crash}   one kind of test'
+	@echo 'fuzz                   search with libFuzzer, FUZZ_SECONDS each (60)'
+	@echo 'check                  layers, headers alone, banned calls, generated files, shell scripts'
+	@echo 'man completions        make the generated files again'
+	@echo 'install dist size repro bench cov clean deps'

@@ -19,10 +19,16 @@
 
 enum { PASSWORDS_WAITING = 256, LEASE_EVERY_MS = 30 * 1000 };
 
+static bool is_named(const char *const *names, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0) return true;
+    return false;
+}
+
 static enum err_code open_tls(struct instance *i, bool *made, struct err *e) {
     struct conf *c = i->conf;
     struct conf_pair own = {conf_path(c, "tls/cert.pem"), conf_path(c, "tls/key.pem")};
-    const char *names[CONF_LIST_MAX + 2];
+    const char *names[2 * CONF_LIST_MAX + 2];
     size_t n = 0;
     enum err_code code = OK;
 
@@ -33,6 +39,13 @@ static enum err_code open_tls(struct instance *i, bool *made, struct err *e) {
         names[n++] = c->hostname;
         for (size_t k = 0; k < c->domain.n; k++)
             if (strcmp(c->domain.v[k], c->hostname) != 0) names[n++] = c->domain.v[k];
+        /* Who connects to an address can be given this certificate to trust. */
+        for (size_t k = 0; k < c->listens; k++) {
+            struct addr a;
+
+            if (addr_parse(c->listen[k].host, 0, &a) && !is_named(names, n, c->listen[k].host))
+                names[n++] = c->listen[k].host;
+        }
         code = file_mkdirs(conf_path(c, "tls"), 0700, e);
         if (code == OK) code = tls_make_self_signed(names, n, own.cert, own.key, e);
         *made = code == OK;

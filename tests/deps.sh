@@ -1,0 +1,39 @@
+#!/bin/sh
+# Install the Debian packages that building (build), the demonstration (demo) or all tests (test) need, when
+# they are missing. Services that come with them are not started.
+set -eu
+what=${1:-test}
+build='gcc make pkg-config libc6-dev libcrypt-dev libgnutls28-dev libcurl4-gnutls-dev libldns-dev libunbound-dev libsqlite3-dev libidn2-dev'
+demo="$build nsd ca-certificates"
+test="$demo clang libclang-rt-14-dev libcmocka-dev bats parallel valgrind mandoc shellcheck clang-format
+      postfix swaks libnet-ssleay-perl libio-socket-ssl-perl curl mpop isync python3 dovecot-imapd dovecot-pop3d
+      unbound dns-root-data ldnsutils zsh fish mutt openssl procps"
+case $what in build) list=$build ;; demo) list=$demo ;; test) list=$test ;; *) echo "deps.sh: build, demo or test?" >&2; exit 64 ;; esac
+
+missing=
+for p in $list; do
+    [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null || true)" = 'ii ' ] || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+echo "installing:$missing"
+if [ "$(id -u)" != 0 ]; then
+    echo "deps.sh: not root; run: apt-get install$missing" >&2
+    exit 77
+fi
+# No daemon of a package may start because of a test: the policy layer of Debian says so for the moment.
+policy=
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+fi
+trap '[ -z "$policy" ] || rm -f "$policy"' EXIT
+log=$(mktemp)
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # a list of words
+if ! { apt-get update -q && apt-get install -y -q --no-install-recommends $missing; } > "$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "deps.sh: apt could not install what is missing" >&2
+    exit 69
+fi
+rm -f "$log"
