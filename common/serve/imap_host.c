@@ -1,0 +1,624 @@
+/* imap_host: answers the IMAP engine from the store: the login, the mailboxes, the selected mailbox
+ * and what changes in it, the messages. RFC 3501 and the extensions that imap/server.h names.
+ *
+ * What changed is told by difference: every mailbox_sync is followed by pushes, and every change of
+ * our own is pushed before its answer, so that the engine's view and the store's snapshot hold the
+ * same messages at all times, except those that the client may not be told of yet. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "imap/render.h"
+#include "imap/server.h"
+#include "serve/server.h"
+#include "store/store.h"
+
+enum {
+    CHANGES_MAX = 32,     /* rounds of looking for a change that made another one */
+    BLIND_POLL_MS = 10000 /* IDLE without inotify: look this often, when something wakes us */
+};
+
+_Static_assert(STORE_SEEN == IMAP_SEEN && STORE_ANSWERED == IMAP_ANSWERED &&
+                   STORE_FLAGGED == IMAP_FLAGGED && STORE_DELETED == IMAP_DELETED &&
+                   STORE_DRAFT == IMAP_DRAFT && STORE_RECENT == IMAP_RECENT,
+               "system flags are the same bits");
+_Static_assert((int)STORE_USE_ARCHIVE == IMAP_USE_ARCHIVE &&
+                   (int)STORE_USE_DRAFTS == IMAP_USE_DRAFTS &&
+                   (int)STORE_USE_JUNK == IMAP_USE_JUNK && (int)STORE_USE_SENT == IMAP_USE_SENT &&
+                   (int)STORE_USE_TRASH == IMAP_USE_TRASH,
+               "special uses are the same bits");
+_Static_assert(STORE_SIZE_UNKNOWN == IMAP_SIZE_UNKNOWN, "an unknown size is the same");
+
+struct imap_host {
+    struct imap_server *engine;
+    struct session *session;
+    bool is_checking; /* a login is on its way */
+    struct login login;
+    struct store *store;
+    /* the selected mailbox */
+    struct mailbox *box; /* NULL: none, or it was deleted under us */
+    char name[STORE_NAME_MAX + 1];
+    uint64_t to_imap[STORE_KEYWORDS_MAX]; /* store keyword -> bit of the session's table */
+    bool is_idle;
+    mono_t looked_at;
+    struct store_append *append;
+    char append_to[STORE_NAME_MAX + 1];
+    /* the message that the engine holds */
+    struct message message;
+    bool is_open;
+    struct buf envelope, body, structure;
+};
+
+static struct slice peer_name(const struct session *s, char out[ADDR_TEXT_MAX]) {
+    return slice_str(s->peer.len ? addr_host(&s->peer, out) : "local");
+}
+
+/* RFC 5530. ERR_NOT_FOUND is `missing`: NONEXISTENT, or TRYCREATE where a target is meant. */
+static void refuse(struct imap_host *h, const struct err *e, struct slice missing) {
+    struct slice code = S("UNAVAILABLE");
+
+    switch (e->code) {
+    case ERR_NOT_FOUND: code = missing; break;
+    case ERR_EXISTS: code = S("ALREADYEXISTS"); break;
+    case ERR_SYNTAX:
+    case ERR_UNSUPPORTED: code = S("CANNOT"); break;
+    case ERR_DENIED: code = S("NOPERM"); break;
+    case ERR_LIMIT: code = S("LIMIT"); break;
+    case ERR_BUSY: code = S("INUSE"); break;
+    case ERR_FULL:
+        if (e->sys == EDQUOT) code = S("OVERQUOTA");
+        break;
+    case ERR_BUG: code = S("SERVERBUG"); break;
+    default: break;
+    }
+    if (e->code == ERR_IO || e->code == ERR_FULL || e->code == ERR_MEMORY)
+        log_event(h->session->server->log, LEVEL_ERROR, "mail store", "user",
+                  imap_server_user(h->engine), "why", slice_str(e->msg), NULL);
+    imap_server_no(h->engine, code, slice_str(e->msg));
+}
+
+/* --- the selected mailbox --------------------------------------------------------------------- */
+
+static void close_message(struct imap_host *h) {
+    if (h->is_open) message_close(&h->message);
+    h->is_open = false;
+    buf_release(&h->envelope);
+    buf_release(&h->body);
+    buf_release(&h->structure);
+}
+
+static void close_box(struct imap_host *h) {
+    h->session->watch = -1; /* it belongs to the mailbox */
+    close_message(h);
+    mailbox_close(h->box);
+    h->box = NULL;
+    h->name[0] = '\0';
+}
+
+/* Keywords of this mailbox that came since: make them known to the session. */
+static void learn_keywords(struct imap_host *h) {
+    const char *const *names;
+    size_t n = mailbox_keywords(h->box, &names);
+
+    for (size_t i = 0; i < n && i < STORE_KEYWORDS_MAX; i++)
+        if (!h->to_imap[i] && names[i])
+            h->to_imap[i] =
+                imap_keyword_bit(imap_server_keywords(h->engine), slice_str(names[i]), true);
+}
+
+static uint64_t flags_to_imap(const struct imap_host *h, uint64_t flags) {
+    uint64_t out = flags & (IMAP_SYSTEM_FLAGS | IMAP_RECENT);
+
+    for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
+        if (flags >> (STORE_KEYWORD_FIRST + i) & 1) out |= h->to_imap[i];
+    return out;
+}
+
+/* ERR_LIMIT: the mailbox has no room for another keyword. */
+static enum err_code flags_to_store(struct imap_host *h, uint64_t flags, bool may_add,
+                                    uint64_t *out, struct err *e) {
+    const struct imap_keywords *k = imap_server_keywords(h->engine);
+
+    *out = flags & IMAP_SYSTEM_FLAGS;
+    for (unsigned i = 0; i < k->n; i++) {
+        uint64_t bit;
+
+        if (!(flags >> (IMAP_KEYWORD_FIRST + i) & 1)) continue;
+        bit = mailbox_keyword_bit(h->box, slice_str(k->name[i]), may_add);
+        if (!bit && may_add)
+            return err_set(e, ERR_LIMIT, "this mailbox can have %d keywords and has them",
+                           STORE_KEYWORDS_MAX);
+        *out |= bit;
+    }
+    if (may_add) learn_keywords(h);
+    return OK;
+}
+
+static struct imap_msg message_to_imap(const struct imap_host *h, const struct mailbox_message *m) {
+    return (struct imap_msg){.uid = m->uid,
+                             .flags = flags_to_imap(h, m->flags),
+                             .size_bytes = m->size_wire,
+                             .internal_date = m->internal_date,
+                             .modseq = m->modseq};
+}
+
+/* The mailbox was deleted, renamed or replaced by somebody: what the client saw is gone. */
+static void lose_box(struct imap_host *h) {
+    const struct imap_msg *view;
+    size_t n = imap_server_view(h->engine, &view);
+    uint32_t *uids = calloc(n + 1, sizeof *uids);
+
+    if (!uids) {
+        imap_server_bye(h->engine, S("The mailbox was removed."));
+    } else {
+        for (size_t i = 0; i < n; i++) uids[i] = view[i].uid;
+        for (size_t i = 0; i < n; i++) imap_server_push_expunged(h->engine, uids[i]);
+        free(uids);
+    }
+    close_box(h);
+}
+
+/* Look what is new and tell the engine. */
+static enum err_code look(struct imap_host *h, struct err *e) {
+    struct mailbox_changes ch;
+    const struct mailbox_message *v, *m;
+    size_t n;
+    enum err_code code;
+
+    if (!h->box) return OK;
+    code = mailbox_sync(h->box, &ch, e);
+    if (code == ERR_NOT_FOUND) {
+        lose_box(h);
+        return OK;
+    }
+    if (code != OK) return code;
+    learn_keywords(h);
+    for (size_t i = 0; i < ch.n_expunged; i++) imap_server_push_expunged(h->engine, ch.expunged[i]);
+    for (size_t i = 0; i < ch.n_flags; i++)
+        if ((m = mailbox_find(h->box, ch.flags[i])))
+            imap_server_push_flags(h->engine, m->uid, flags_to_imap(h, m->flags), m->modseq);
+    v = mailbox_messages(h->box, &n);
+    for (size_t i = ch.first_new; i < n; i++) {
+        struct imap_msg msg = message_to_imap(h, &v[i]);
+
+        imap_server_push_new(h->engine, &msg);
+    }
+    return OK;
+}
+
+static bool is_selected(const struct imap_host *h, struct slice name) {
+    return h->box && slice_eq(name, slice_str(h->name));
+}
+
+static void on_select(struct imap_host *h, const struct imap_event *ev) {
+    struct imap_mailbox_info info = {.is_read_only = ev->is_read_only};
+    const struct mailbox_message *v;
+    const char *const *names;
+    struct imap_msg *msgs;
+    struct err e = {0};
+
+    close_box(h);
+    if (mailbox_open(h->store, ev->mailbox, ev->is_read_only ? MAILBOX_READ : MAILBOX_WRITE,
+                     &h->box, &e) != OK) {
+        h->box = NULL;
+        refuse(h, &e, S("NONEXISTENT"));
+        return;
+    }
+    v = mailbox_messages(h->box, &info.n_msgs);
+    msgs = calloc(info.n_msgs + 1, sizeof *msgs);
+    if (!msgs) {
+        close_box(h);
+        imap_server_no(h->engine, S("LIMIT"), S("No memory for this mailbox."));
+        return;
+    }
+    memset(h->to_imap, 0, sizeof h->to_imap);
+    learn_keywords(h);
+    for (size_t i = 0; i < info.n_msgs; i++) msgs[i] = message_to_imap(h, &v[i]);
+    info.uidvalidity = mailbox_uidvalidity(h->box);
+    info.uidnext = mailbox_uidnext(h->box);
+    info.msgs = msgs;
+    info.no_new_keywords = mailbox_keywords(h->box, &names) >= STORE_KEYWORDS_MAX;
+    snprintf(h->name, sizeof h->name, "%.*s", SP(ev->mailbox));
+    imap_server_selected(h->engine, &info);
+    free(msgs);
+}
+
+static void on_poll(struct imap_host *h) {
+    struct err e = {0};
+
+    if (look(h, &e) == OK) imap_server_ok(h->engine);
+    else refuse(h, &e, S("NONEXISTENT"));
+}
+
+static void on_idle(struct imap_host *h, bool is_on, mono_t now) {
+    h->is_idle = is_on;
+    h->session->watch = -1;
+    if (!is_on || !h->box) return;
+    h->session->watch = mailbox_watch(h->box);
+    /* What came between the look that began IDLE and the watch would not wake us. */
+    look(h, NULL);
+    h->looked_at = now;
+    if (h->box) mailbox_rest(h->box);
+}
+
+/* The session was run while it idles: did the mailbox wake it? */
+static void look_while_idle(struct imap_host *h, mono_t now) {
+    for (int i = 0; h->is_idle && h->box && i < CHANGES_MAX; i++) {
+        struct pollfd p = {.fd = h->session->watch, .events = POLLIN};
+
+        if (p.fd >= 0 ? poll(&p, 1, 0) <= 0 : now < h->looked_at + BLIND_POLL_MS) return;
+        h->looked_at = now;
+        if (look(h, NULL) != OK) return; /* busy: the next change or NOOP tells it */
+        if (h->box) mailbox_rest(h->box);
+    }
+}
+
+/* --- mailboxes -------------------------------------------------------------------------------- */
+
+static void on_list(struct imap_host *h, const struct imap_event *ev) {
+    struct store_names l;
+    struct err e = {0};
+
+    if (store_list(h->store, &l, &e) != OK) {
+        refuse(h, &e, S("NONEXISTENT"));
+        return;
+    }
+    for (size_t i = 0; i < l.n; i++)
+        if (ev->is_subscribed_only ? l.v[i].is_subscribed : !l.v[i].is_missing)
+            imap_server_list_item(h->engine, slice_str(l.v[i].name), l.v[i].use);
+    store_names_release(&l);
+    imap_server_ok(h->engine);
+}
+
+static void on_status(struct imap_host *h, const struct imap_event *ev) {
+    struct mailbox_status st;
+    struct err e = {0};
+
+    if (mailbox_status(h->store, ev->mailbox, &st, &e) != OK) {
+        refuse(h, &e, S("NONEXISTENT"));
+        return;
+    }
+    imap_server_status(h->engine, &(struct imap_status){.messages = st.messages,
+                                                        .recent = st.recent,
+                                                        .uidnext = st.uidnext,
+                                                        .uidvalidity = st.uidvalidity,
+                                                        .unseen = st.unseen});
+}
+
+static void on_mailbox(struct imap_host *h, const struct imap_event *ev) {
+    struct err e = {0};
+    enum err_code code = OK;
+
+    switch (ev->type) {
+    case IMAP_EV_CREATE: code = store_create(h->store, ev->mailbox, &e); break;
+    case IMAP_EV_DELETE: code = store_delete(h->store, ev->mailbox, &e); break;
+    case IMAP_EV_RENAME: code = store_rename(h->store, ev->mailbox, ev->new_name, &e); break;
+    case IMAP_EV_SUBSCRIBE: code = store_subscribe(h->store, ev->mailbox, true, &e); break;
+    default: code = store_subscribe(h->store, ev->mailbox, false, &e); break;
+    }
+    if (code == OK) imap_server_ok(h->engine);
+    else refuse(h, &e, S("NONEXISTENT"));
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+/* The mailbox was deleted after the client selected it; nothing in it can be changed. */
+static bool has_box(struct imap_host *h) {
+    if (!h->box) imap_server_no(h->engine, S("NONEXISTENT"), S("The mailbox was removed."));
+    return h->box != NULL;
+}
+
+static void on_store(struct imap_host *h, const struct imap_event *ev) {
+    enum mailbox_flags_mode mode = ev->store_mode == IMAP_STORE_SET   ? MAILBOX_FLAGS_SET
+                                   : ev->store_mode == IMAP_STORE_ADD ? MAILBOX_FLAGS_ADD
+                                                                      : MAILBOX_FLAGS_REMOVE;
+    uint64_t flags;
+    struct err e = {0};
+
+    if (!has_box(h)) return;
+    if (flags_to_store(h, ev->flags, mode != MAILBOX_FLAGS_REMOVE, &flags, &e) != OK ||
+        mailbox_set_flags(h->box, ev->uids, ev->n_uids, mode, flags, &e) != OK) {
+        refuse(h, &e, S("NONEXISTENT"));
+        return;
+    }
+    for (size_t i = 0; i < ev->n_uids; i++) {
+        const struct mailbox_message *m = mailbox_find(h->box, ev->uids[i]);
+
+        if (m) imap_server_push_flags(h->engine, m->uid, flags_to_imap(h, m->flags), m->modseq);
+    }
+    imap_server_ok(h->engine);
+}
+
+static void on_copy(struct imap_host *h, const struct imap_event *ev) {
+    bool is_move = ev->type == IMAP_EV_MOVE;
+    uint32_t *from, validity;
+    size_t n = 0;
+    struct err e = {0};
+
+    if (!has_box(h)) return;
+    from = calloc(ev->n_uids + 1, 2 * sizeof *from);
+    if (!from) {
+        imap_server_no(h->engine, S("LIMIT"), S("No memory for so many messages."));
+        return;
+    }
+    if (mailbox_copy(h->box, ev->uids, ev->n_uids, ev->mailbox, is_move, &validity, from,
+                     from + ev->n_uids, &n, &e) == OK) {
+        if (is_selected(h, ev->mailbox)) look(h, NULL);
+        imap_server_copied(h->engine, validity, from, from + ev->n_uids, n);
+    } else {
+        refuse(h, &e, S("TRYCREATE"));
+    }
+    free(from);
+}
+
+static void on_expunge(struct imap_host *h, const struct imap_event *ev) {
+    uint32_t *gone;
+    size_t n = 0;
+    struct err e = {0};
+    enum err_code code;
+
+    if (!h->box) {
+        imap_server_ok(h->engine); /* all of it is gone already */
+        return;
+    }
+    gone = calloc(ev->n_uids + 1, sizeof *gone);
+    code = gone ? mailbox_expunge(h->box, ev->uids, ev->n_uids, true, gone, &n, &e)
+                : err_set(&e, ERR_MEMORY, "no memory to expunge");
+    for (size_t i = 0; i < n; i++) imap_server_push_expunged(h->engine, gone[i]);
+    free(gone);
+    if (code == OK) imap_server_ok(h->engine);
+    else refuse(h, &e, S("NONEXISTENT"));
+}
+
+static void on_append(struct imap_host *h, const struct imap_event *ev) {
+    struct err e = {0};
+
+    store_append_abort(h->append);
+    h->append = NULL;
+    if (store_append_begin(h->store, ev->mailbox, ev->flags, ev->keywords, ev->n_keywords,
+                           ev->has_date ? ev->date : 0, &h->append, &e) != OK) {
+        h->append = NULL;
+        refuse(h, &e, S("TRYCREATE"));
+        return;
+    }
+    snprintf(h->append_to, sizeof h->append_to, "%.*s", SP(ev->mailbox));
+    imap_server_ok(h->engine);
+}
+
+static void on_append_end(struct imap_host *h) {
+    uint32_t validity, uid;
+    struct err e = {0};
+    enum err_code code = h->append ? store_append_end(h->append, &validity, &uid, &e)
+                                   : err_set(&e, ERR_BUG, "no message is being appended");
+
+    h->append = NULL;
+    if (code != OK) {
+        refuse(h, &e, S("TRYCREATE"));
+        return;
+    }
+    if (is_selected(h, slice_str(h->append_to))) look(h, NULL);
+    imap_server_appended(h->engine, validity, uid);
+}
+
+/* The texts that the index keeps; the names carry a version of the rendering. */
+static struct text_kind {
+    unsigned need;
+    struct slice key;
+} const text_kinds[] = {
+    {IMAP_NEED_ENVELOPE, S_INIT("imap-envelope-1")},
+    {IMAP_NEED_BODY, S_INIT("imap-body-1")},
+    {IMAP_NEED_BODYSTRUCTURE, S_INIT("imap-structure-1")},
+};
+enum { TEXT_KINDS = sizeof text_kinds / sizeof *text_kinds };
+
+static bool render(unsigned need, struct buf *out, struct slice bytes) {
+    if (need == IMAP_NEED_ENVELOPE) return imap_put_envelope(out, bytes);
+    return need == IMAP_NEED_BODY ? imap_put_body(out, bytes) : imap_put_bodystructure(out, bytes);
+}
+
+static void on_need(struct imap_host *h, const struct imap_event *ev) {
+    struct buf *text[TEXT_KINDS] = {&h->envelope, &h->body, &h->structure};
+    struct imap_content content = {0};
+    unsigned missing = ev->items;
+
+    close_message(h);
+    if (!h->box) {
+        imap_server_gone(h->engine);
+        return;
+    }
+    for (size_t i = 0; i < TEXT_KINDS; i++) {
+        buf_init(text[i], IMAP_ITEM_MAX);
+        if (!(ev->items & text_kinds[i].need)) continue;
+        if (mailbox_cache_get(h->box, ev->uid, text_kinds[i].key, text[i]) && text[i]->n &&
+            !text[i]->bad)
+            missing &= ~text_kinds[i].need;
+        else buf_reset(text[i]);
+    }
+    if (missing & IMAP_NEED_SIZE && !(missing & ~(unsigned)IMAP_NEED_SIZE) &&
+        mailbox_size(h->box, ev->uid, &content.size_bytes, NULL) == OK)
+        missing = 0;
+    if (missing) {
+        if (message_open(h->box, ev->uid, &h->message, NULL) != OK) {
+            imap_server_gone(h->engine); /* the next look tells the client */
+            return;
+        }
+        h->is_open = true;
+        content.bytes = h->message.bytes;
+        content.has_bytes = true;
+    }
+    for (size_t i = 0; i < TEXT_KINDS; i++) {
+        if (!(missing & text_kinds[i].need)) continue;
+        /* What cannot be rendered is left to the engine, which says so in its own way. */
+        if (!render(text_kinds[i].need, text[i], content.bytes) || text[i]->bad) buf_reset(text[i]);
+        else if (text[i]->n <= STORE_CACHE_MAX)
+            mailbox_cache_put(h->box, ev->uid, text_kinds[i].key, buf_slice(text[i]));
+    }
+    content.envelope = buf_slice(&h->envelope);
+    content.body = buf_slice(&h->body);
+    content.bodystructure = buf_slice(&h->structure);
+    imap_server_message(h->engine, &content);
+}
+
+/* --- the login -------------------------------------------------------------------------------- */
+
+/* The mail of `a`; its usual mailboxes are made when there is none yet. */
+static enum err_code enter(struct imap_host *h, const struct account *a, struct err *e) {
+    struct store_names l;
+    enum err_code code = store_open(a->home, &h->store, e);
+
+    if (code != OK) {
+        h->store = NULL;
+        return code;
+    }
+    if (store_list(h->store, &l, NULL) == OK) {
+        if (l.n <= 1) store_create_defaults(h->store, NULL); /* a convenience: may fail */
+        store_names_release(&l);
+    }
+    return OK;
+}
+
+static void after_login(struct imap_host *h) {
+    struct err e = {0};
+    enum imap_login r = IMAP_LOGIN_OK;
+
+    h->is_checking = false;
+    server_log_login(h->session, &h->login, "IMAP");
+    if (h->login.code != OK)
+        r = h->login.code == ERR_DENIED ? IMAP_LOGIN_WRONG : IMAP_LOGIN_UNAVAILABLE;
+    else if (enter(h, &h->login.account, &e) != OK) {
+        log_event(h->session->server->log, LEVEL_ERROR, "cannot open the mail of an account",
+                  "user", slice_str(h->login.account.name), "why", slice_str(e.msg), NULL);
+        r = IMAP_LOGIN_UNAVAILABLE;
+    }
+    imap_server_login_result(h->engine, r);
+}
+
+static void on_login(struct imap_host *h, const struct imap_event *ev) {
+    h->is_checking = true;
+    if (server_login(h->session, &h->login, ev->user, ev->password) != OK) after_login(h);
+}
+
+/* --- the session ------------------------------------------------------------------------------ */
+
+static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now) {
+    struct session *s = h->session;
+    char text[ADDR_TEXT_MAX];
+
+    switch (ev->type) {
+    case IMAP_EV_NONE: break;
+    case IMAP_EV_STARTTLS: s->wants_tls = true; break;
+    case IMAP_EV_LOGIN: on_login(h, ev); break;
+    case IMAP_EV_LIST: on_list(h, ev); break;
+    case IMAP_EV_SELECT: on_select(h, ev); break;
+    case IMAP_EV_UNSELECT: close_box(h); break;
+    case IMAP_EV_STATUS: on_status(h, ev); break;
+    case IMAP_EV_CREATE:
+    case IMAP_EV_DELETE:
+    case IMAP_EV_RENAME:
+    case IMAP_EV_SUBSCRIBE:
+    case IMAP_EV_UNSUBSCRIBE: on_mailbox(h, ev); break;
+    case IMAP_EV_APPEND: on_append(h, ev); break;
+    case IMAP_EV_APPEND_DATA:
+        if (h->append) store_append_data(h->append, ev->bytes, NULL); /* the end tells */
+        break;
+    case IMAP_EV_APPEND_END: on_append_end(h); break;
+    case IMAP_EV_APPEND_ABORT:
+        store_append_abort(h->append);
+        h->append = NULL;
+        break;
+    case IMAP_EV_STORE: on_store(h, ev); break;
+    case IMAP_EV_COPY:
+    case IMAP_EV_MOVE: on_copy(h, ev); break;
+    case IMAP_EV_EXPUNGE: on_expunge(h, ev); break;
+    case IMAP_EV_NEED_MESSAGE: on_need(h, ev); break;
+    case IMAP_EV_MESSAGE_DONE: close_message(h); break;
+    case IMAP_EV_POLL: on_poll(h); break;
+    case IMAP_EV_IDLE: on_idle(h, ev->is_on, now); break;
+    case IMAP_EV_ID:
+        log_event(s->server->log, LEVEL_DEBUG, "client says", "id", ev->text, NULL);
+        break;
+    case IMAP_EV_END:
+        h->is_idle = false;
+        close_box(h);
+        if (ev->err.code != OK && ev->err.code != ERR_CLOSED)
+            log_event(s->server->log, LEVEL_NOTE, "session ended", "service",
+                      slice_str(conf_service_name(s->service)), "client", peer_name(s, text), "why",
+                      slice_str(ev->err.msg), NULL);
+        break;
+    }
+}
+
+static void events(struct session *s, mono_t now) {
+    struct imap_host *h = s->host;
+    struct imap_event ev;
+
+    if (h->is_checking && h->login.is_done) after_login(h);
+    if (h->is_idle) look_while_idle(h, now);
+    while (!s->waits && imap_server_next(h->engine, &ev)) answer(h, &ev, now);
+}
+
+static void tls_up(struct session *s, mono_t now) {
+    struct imap_host *h = s->host;
+
+    (void)now;
+    imap_server_tls_up(h->engine);
+}
+
+static void shut_down(struct session *s, mono_t now) {
+    struct imap_host *h = s->host;
+
+    (void)now;
+    imap_server_bye(h->engine, S("The server is going down."));
+}
+
+static void free_host(struct session *s) {
+    struct imap_host *h = s->host;
+
+    store_append_abort(h->append);
+    imap_server_free(h->engine);
+    close_box(h);
+    store_close(h->store);
+    free(h);
+}
+
+enum err_code imap_host_new(struct session *s, mono_t now, struct err *e) {
+    static const struct session_ops ops = {events, tls_up, shut_down, free_host};
+    const struct server *server = s->server;
+    bool implicit = s->service == SERVICE_IMAPS, stdio = s->peer.len == 0;
+    struct imap_config config = {
+        .hostname = slice_str(server->conf->hostname),
+        .delimiter = '/',
+        .has_tls = implicit,
+        .can_starttls = server->creds && !implicit && !stdio,
+        .allow_plaintext_auth = server->conf->plaintext_auth || stdio, /* a pipe is no network */
+        .message_size_max = server->conf->message_size_limit,
+    };
+    struct imap_host *h = calloc(1, sizeof *h);
+    struct account a;
+    enum err_code code = OK;
+
+    if (!h) return err_set(e, ERR_MEMORY, "no memory for a session");
+    h->session = s;
+    if (server->stdio_user.n > 0) {
+        code = accounts_find(server->directory->accounts, server->stdio_user, &a, e);
+        if (code == OK) {
+            code = enter(h, &a, e);
+            config.preauth_user = slice_str(a.name);
+        }
+    }
+    if (code == OK) {
+        h->engine = imap_server_new(&config, now);
+        if (!h->engine) code = err_set(e, ERR_MEMORY, "no memory for a session");
+    }
+    if (code != OK) {
+        store_close(h->store);
+        free(h);
+        return code;
+    }
+    s->host = h;
+    s->ops = &ops;
+    s->engine = imap_server_engine(h->engine);
+    if (implicit) session_start_tls(s, now);
+    return OK;
+}
