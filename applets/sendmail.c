@@ -10,6 +10,7 @@
 #include "base/ascii.h"
 #include "cli/applet.h"
 #include "cli/exit.h"
+#include "cli/trace.h"
 #include "deliver/attempt.h"
 #include "deliver/rcpt.h"
 #include "mime/address.h"
@@ -387,19 +388,6 @@ static void report(struct mail *m, struct slice rcpt, const struct verdict *v,
     buf_release(&text);
 }
 
-static void show_bytes(void *user, bool is_out, struct slice bytes) {
-    struct context *ctx = user;
-    struct slice line;
-
-    /* A password goes over the wire in AUTH lines only. */
-    while (slice_line(&bytes, &line)) {
-        bool secret = is_out && slice_istarts(line, S("AUTH "));
-
-        fprintf(ctx->err, "%s %.*s%s\n", is_out ? "->" : "<-",
-                SP(secret ? slice_first(line, 10) : line), secret ? " ***" : "");
-    }
-}
-
 /* The message in one file, for the hop that reads it. */
 static int make_file(struct mail *m, struct err *e) {
     char path[] = "/tmp/postbag.XXXXXX", chunk[16 * 1024];
@@ -480,6 +468,7 @@ static int send_now(struct mail *m, char id[QUEUE_ID_MAX]) {
          *later = arena_new(&m->arena, n * sizeof *later);
     struct verdict *verdicts = arena_new(&m->arena, n * sizeof *verdicts);
     struct outcome out = {0};
+    struct trace trace = {.out = ctx->err};
     struct directory d;
     struct courier c;
     struct err e = {0};
@@ -490,7 +479,7 @@ static int send_now(struct mail *m, char id[QUEUE_ID_MAX]) {
     code = courier_open(ctx->conf, &ctx->log, &c, &e);
     if (code != OK) return fail(ctx, &e);
     ctx->log.level = LEVEL_ERROR;
-    if (m->args->verbose) c.on_bytes = show_bytes, c.on_user = ctx;
+    if (m->args->verbose) c.on_bytes = trace_bytes, c.on_user = &trace;
     code = directory_open(ctx->conf, &d, &e);
     if (code == OK) {
         fd = make_file(m, &e);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "cli/applet.h"
 #include "cli/exit.h"
+#include "cli/trace.h"
 #include "deliver/attempt.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -70,7 +71,7 @@ struct probe {
     struct reply_step steps[32];
     size_t step_count;
     char banner[200];
-    mono_t deadline;
+    struct trace trace;
 };
 
 static void on_reply(void *user, enum smtp_stage stage, unsigned index, const struct smtp_reply *r,
@@ -90,14 +91,8 @@ static void on_reply(void *user, enum smtp_stage stage, unsigned index, const st
 
 static void on_bytes(void *user, bool is_out, struct slice bytes) {
     struct probe *p = user;
-    struct slice line;
 
-    while (slice_line(&bytes, &line)) {
-        bool secret = is_out && slice_istarts(line, S("AUTH "));
-
-        fprintf(p->ctx->err, "%s %.*s%s\n", is_out ? "->" : "<-",
-                SP(secret ? slice_first(line, 10) : line), secret ? " ***" : "");
-    }
+    trace_bytes(&p->trace, is_out, bytes);
 }
 
 struct result {
@@ -373,7 +368,7 @@ static int probe_route(struct probe *p, const struct route *r) {
 
 static int run(struct context *ctx, const void *args_p) {
     const struct args *args = args_p;
-    struct probe p = {.ctx = ctx, .args = args};
+    struct probe p = {.ctx = ctx, .args = args, .trace = {.out = ctx->err}};
     struct resolver *resolver = NULL;
     struct err e = {0};
     uint16_t port = (uint16_t)(args->port           ? args->port
