@@ -115,6 +115,18 @@ static bool may_trust(const struct resolver *r, const struct __res_state *state,
     return state->nscount > 0;
 }
 
+/* Read the packet. One that cannot be read is a failure of the server, to be tried again, and says
+ * nothing about the name. */
+static enum err_code read_answer(struct slice packet, struct slice want, uint16_t type,
+                                 struct arena *a, struct dns_answer *out, struct err *e) {
+    enum err_code code = dns_answer_parse(packet, want, type, a, out, e);
+
+    if (code == OK || code == ERR_MEMORY) return code;
+    *out = (struct dns_answer){
+        .result = DNS_FAILED, .name = want, .why = arena_copy(a, slice_str(e->msg))};
+    return OK;
+}
+
 static enum err_code ask_validator(struct resolver *r, const char *name, struct slice want,
                                    uint16_t type, struct arena *a, struct dns_answer *out,
                                    struct err *e) {
@@ -133,8 +145,8 @@ static enum err_code ask_validator(struct resolver *r, const char *name, struct 
     } else if (!result->answer_packet || result->answer_len == 0) {
         out->why = S("no answer");
     } else {
-        code = dns_answer_parse(slice_of(result->answer_packet, (size_t)result->answer_len), want,
-                                type, a, out, e);
+        code = read_answer(slice_of(result->answer_packet, (size_t)result->answer_len), want, type,
+                           a, out, e);
         out->security = result->secure ? DNS_SECURE : DNS_INSECURE;
     }
     unbound.ub_resolve_free(result);
@@ -176,9 +188,10 @@ enum err_code resolver_ask(struct resolver *r, struct slice name, uint16_t type,
         out->why = state.res_h_errno == TRY_AGAIN ? S("server failure or no answer in time")
                                                   : S("the name server refused");
     } else {
-        code = dns_answer_parse(slice_of((char *)packet, (size_t)n), name, type, a, out, e);
-        if (code == OK) out->packet = arena_copy(a, slice_of((char *)packet, (size_t)n));
-        if (code == OK && may_trust(r, &state, file_options)) {
+        code = read_answer(slice_of((char *)packet, (size_t)n), name, type, a, out, e);
+        if (code == OK && out->result != DNS_FAILED)
+            out->packet = arena_copy(a, slice_of((char *)packet, (size_t)n));
+        if (code == OK && out->result != DNS_FAILED && may_trust(r, &state, file_options)) {
             /* A resolver that never sets AD may just not validate: that is unknown, not insecure.
              */
             out->security = (packet[3] & 0x20) ? DNS_SECURE : DNS_UNKNOWN;
