@@ -41,7 +41,7 @@ teardown() {
         kill -9 "$pid" 2> /dev/null || true
     done
     if [[ -z ${BATS_TEST_COMPLETED:-} ]]; then
-        cat "$T/log"
+        tail -60 "$T/log"
         for f in "$T"/*.err; do [[ -s $f ]] && { echo "--- $f"; tail -30 "$f"; }; done
     fi
     return 0
