@@ -10,6 +10,7 @@
 
 #define GNUTLS_SYMS(X)                                                                             \
     X(gnutls_global_init)                                                                          \
+    X(gnutls_hash_fast)                                                                            \
     X(gnutls_strerror)                                                                             \
     X(gnutls_error_is_fatal)                                                                       \
     X(gnutls_alert_get)                                                                            \

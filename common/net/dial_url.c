@@ -239,7 +239,6 @@ static void set_options(struct dial_url *d, const struct dial_url_options *o, co
         SET(PASSWORD, o->password ? o->password : "");
     }
     if (d->resolve) SET(RESOLVE, d->resolve);
-    if (o->is_verbose) SET(VERBOSE, 1L);
 #undef SET
 }
 

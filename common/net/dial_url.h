@@ -45,7 +45,6 @@ struct dial_url_options {
     const char *user, *password; /* user NULL: no login, handed over after TLS */
     enum dial_url_tls tls;
     unsigned timeout_s; /* for all of it; 0: DIAL_URL_TIMEOUT_S */
-    bool is_verbose;    /* tell standard error what libcurl does, without passwords */
 };
 
 struct dial_url;

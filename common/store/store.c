@@ -150,7 +150,8 @@ static void fill_host(struct store *s) {
         s->host[n++] = ascii_is_alnum(*p) || *p == '-' || *p == '.' ? *p : '_';
 }
 
-enum err_code store_open(const char *home, struct store **out, struct err *e) {
+static enum err_code open_root(const char *home, const char *below, struct store **out,
+                               struct err *e) {
     struct store *s = calloc(1, sizeof *s);
     enum err_code code = OK;
 
@@ -158,7 +159,7 @@ enum err_code store_open(const char *home, struct store **out, struct err *e) {
     if (!s) return err_set(e, ERR_MEMORY, "no memory for an account");
     s->root_fd = -1;
     s->home = strdup(home);
-    if (!s->home || asprintf(&s->root, "%s/Maildir", home) < 0) {
+    if (!s->home || asprintf(&s->root, "%s%s", home, below) < 0) {
         s->root = NULL;
         code = err_set(e, ERR_MEMORY, "no memory for an account");
     }
@@ -178,6 +179,14 @@ enum err_code store_open(const char *home, struct store **out, struct err *e) {
     }
     *out = s;
     return OK;
+}
+
+enum err_code store_open(const char *home, struct store **out, struct err *e) {
+    return open_root(home, "/Maildir", out, e);
+}
+
+enum err_code store_open_maildir(const char *dir, struct store **out, struct err *e) {
+    return open_root(dir, "", out, e);
 }
 
 void store_close(struct store *s) {

@@ -80,6 +80,8 @@ struct mailbox;
 
 /* Open a home directory; HOME and HOME/Maildir are made (0700) when missing. The caller closes. */
 enum err_code store_open(const char *home, struct store **out, struct err *e);
+/* The same for a Maildir that stands alone: `dir` has cur, new and tmp, made when missing. */
+enum err_code store_open_maildir(const char *dir, struct store **out, struct err *e);
 /* After all its mailboxes. NULL is fine. */
 void store_close(struct store *s);
 
