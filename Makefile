@@ -127,6 +127,7 @@ man: $B/postbag
 	  name=$$(basename $$in .in); \
 	  $B/postbag --print-man $${name%.*} < $$in > man/$$name.new && mv man/$$name.new man/$$name || exit 1; \
 	done
+	@for a in $$($B/postbag --list); do [ -e man/$$a.1.in ] || $B/postbag --print-man $$a < man/default > man/$$a.1; done
 completions: $B/postbag
 	@for sh in bash zsh fish; do $B/postbag --print-completion $$sh > completions/postbag.$$sh || exit 1; done
 check: $B/postbag ; @tests/check.sh $B/postbag

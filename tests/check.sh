@@ -44,6 +44,9 @@ for in in man/*.in; do
     name=$(basename "$in" .in)
     "$postbag" --print-man "${name%.*}" < "$in" | cmp -s - "man/$name" || complain "man/$name is not fresh: make man"
 done
+for a in $("$postbag" --list); do
+    [ -e "man/$a.1.in" ] || "$postbag" --print-man "$a" < man/default | cmp -s - "man/$a.1" || complain "man/$a.1 is not fresh: make man"
+done
 for sh in bash zsh fish; do
     "$postbag" --print-completion $sh | cmp -s - completions/postbag.$sh || complain "completions/postbag.$sh is not fresh: make completions"
 done

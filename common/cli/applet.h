@@ -31,6 +31,7 @@ struct applet {
     const char *name;
     const char *aliases;    /* other names, parted by blanks, or NULL */
     const char *summary;    /* "show where mail for a domain would go" */
+    const char *about;      /* the manual's description, for applets without man/NAME.1.in; mdoc */
     const char *operands;   /* "DOMAIN...", or NULL */
     const struct opt *opts; /* ended by OPT_END */
     size_t args_size;       /* sizeof(struct args) */

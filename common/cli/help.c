@@ -1,4 +1,5 @@
 /* help: the renderings of the tables: --help, manual pages, completions. */
+#include "base/ascii.h"
 #include "cli/applet.h"
 
 /* How an option is written: "-4, --ipv4", "    --json", "-o VALUE". */
@@ -134,6 +135,12 @@ void applet_man(const struct applet *a, struct slice template, FILE *out) {
             if (a->operands) fprintf(out, ".Ar %s\n", a->operands);
         } else if (slice_eq(line, S("@OPTIONS@"))) {
             man_options(a, out);
+        } else if (slice_eq(line, S("@TITLE@"))) {
+            fputs(".Dt ", out);
+            for (const char *p = a->name; *p; p++) fputc(ascii_upper(*p), out);
+            fputs(" 1\n", out);
+        } else if (slice_eq(line, S("@ABOUT@"))) {
+            fprintf(out, "%s\n", a->about ? a->about : a->summary);
         } else if (slice_eq(line, S("@EXITS@"))) {
             man_exits(a, out);
         } else {

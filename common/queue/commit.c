@@ -83,7 +83,7 @@ static enum err_code publish(struct queue *q, struct segment *s, struct err *e) 
 }
 
 /* The writer stops writing to its segment. */
-static void seal(struct queue *q) {
+void queue_seal(struct queue *q) {
     struct segment *s = q->writer;
     char path[PATH_MAX];
 
@@ -152,7 +152,8 @@ static enum err_code write_record(struct queue *q, struct queue_op *op, uint64_t
     buf_reset(env);
     code = envelope_format(op->env, env, e);
     if (code != OK) return code;
-    crc = crc32c(crc32c(crc32c(0, buf_slice(env)), op->head), buf_slice(&body->mem));
+    crc = record_header_crc(op->id, env->n, size);
+    crc = crc32c(crc32c(crc32c(crc, buf_slice(env)), op->head), buf_slice(&body->mem));
     for (done = body->mem.n; done < body->size;) {
         size_t got;
 
@@ -260,14 +261,14 @@ static void commit(struct queue *q, struct queue_op *ops) {
                           slice_str(q->writer->name), NULL);
             for (struct queue_op *op = ops; op; op = op->next)
                 if (op->code == OK) op->code = code, op->err = why;
-            seal(q);
+            queue_seal(q);
         } else {
             q->writer->size = end;
             i = 0;
             for (struct queue_op *op = ops; op; op = op->next, i++)
                 if (op->code == OK && q->is_leasing) line_up_new(q, op, starts[i]);
             q->last_commit = clock_wall();
-            if (end > QUEUE_SEGMENT_BYTES || q->writer->messages > QUEUE_SEGMENT_MESSAGES) seal(q);
+            if (end > QUEUE_SEGMENT_BYTES || q->writer->messages > QUEUE_SEGMENT_MESSAGES) queue_seal(q);
         }
     }
     buf_release(&env);
@@ -341,7 +342,7 @@ void queue_roll(struct queue *q, wall_t now) {
     roll = q->writer && q->writer->messages > 0 && q->writer->finished == q->writer->messages &&
            (q->writer->size > 1024 * 1024 || now - q->last_commit > 30);
     pthread_mutex_unlock(&q->lock);
-    if (roll) seal(q);
+    if (roll) queue_seal(q);
     pthread_mutex_unlock(&q->writing);
 }
 
@@ -353,7 +354,7 @@ void queue_close(struct queue *q) {
     pthread_mutex_unlock(&q->pending_lock);
     if (q->has_committer) pthread_join(q->committer, NULL);
     pthread_mutex_lock(&q->writing);
-    seal(q);
+    queue_seal(q);
     pthread_mutex_unlock(&q->writing);
     while (q->messages) {
         struct queue_msg *m = q->messages;

@@ -84,7 +84,9 @@ void queue_path(const struct queue *q, char path[PATH_MAX], const char *name, co
 /* Read the record header at `offset`. STEP_DONE fills `r`; STEP_MORE: the end of the file;
  * STEP_BAD. */
 enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record *r);
-/* True when envelope and message have the checksum that the header says. */
+/* The checksum's start: over the header line up to where the checksum stands. */
+uint32_t record_header_crc(const char *id, uint64_t env_size, uint64_t size);
+/* True when header, envelope and message have the checksum that the header says. */
 bool record_is_whole(int fd, const struct record *r);
 /* Read the envelope text of a record into `out`. */
 enum err_code record_envelope(int fd, uint64_t at, uint32_t size, struct buf *out, struct err *e);
@@ -123,6 +125,8 @@ bool queue_line_up(struct queue *q, struct queue_msg *m);
 void queue_line_out(struct queue *q, struct queue_msg *m);
 /* Finish a message whose recipients are all settled. With `lock` held; frees `m`. */
 void queue_finish(struct queue *q, struct queue_msg *m);
+/* The writer stops writing to its segment. With `writing` held. */
+void queue_seal(struct queue *q);
 /* Remove what a crash left: a journal whose segment is gone, a .new file that nobody writes. */
 void queue_sweep(struct queue *q);
 /* Close the writer's segment when all it holds is done and it is idle or large, so that what was

@@ -5,6 +5,7 @@
  *
  *     PBM1 ID ENVELOPE-BYTES MESSAGE-BYTES CRC32C LF  envelope text  message octets  LF
  *
+ * whose checksum is over the header line before it, the envelope and the message.
  * NAME.jnl tells what happened to each recipient, one line each, written by the one process that
  * holds the lease: a lock on byte 1 of NAME.seg. When every message of a segment that has no writer
  * is finished the segment is unlinked, then its journal. After a crash the torn tail of a segment,

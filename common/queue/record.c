@@ -77,11 +77,19 @@ enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record
     return r->at + env_size + size + 1 <= file_size ? STEP_DONE : STEP_BAD;
 }
 
+uint32_t record_header_crc(const char *id, uint64_t env_size, uint64_t size) {
+    char text[RECORD_HEADER_MAX];
+    int n = snprintf(text, sizeof text, "PBM1 %s %llu %llu ", id, (unsigned long long)env_size,
+                     (unsigned long long)size);
+
+    return crc32c(0, slice_of(text, (size_t)n));
+}
+
 bool record_is_whole(int fd, const struct record *r) {
     enum { CHUNK = 128 * 1024 };
     uint64_t left = r->env_size + r->size, at = r->at;
     char *p = malloc(CHUNK), last = 0;
-    uint32_t crc = 0;
+    uint32_t crc = record_header_crc(r->id, r->env_size, r->size);
     bool ok = p != NULL;
 
     while (ok && left > 0) {

@@ -413,9 +413,13 @@ enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e) {
     unsigned others = 0;
     enum err_code code;
 
+    /* What this process wrote before it took leases is found like any other segment. */
+    pthread_mutex_lock(&q->writing);
+    if (!q->is_leasing) queue_seal(q);
     pthread_mutex_lock(&q->lock);
     q->is_leasing = true;
     pthread_mutex_unlock(&q->lock);
+    pthread_mutex_unlock(&q->writing);
     code = segment_names(q, &names, &count, e);
     for (size_t i = 0; code == OK && i < count; i++) {
         bool have = false;

@@ -1,0 +1,326 @@
+/* The queue of segments: the conformance cases, and what is its own: torn and damaged files, a full
+ * disk. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "queue/dsn.h"
+#include "queue/schedule.h"
+#include "queue_conform.h"
+#include "sys/clock.h"
+#include "sys/file.h"
+
+/* One translation unit: the Makefile builds a test from one file. */
+#include "queue_conform.c"
+
+static struct queue *open_dir(struct queue_bed *b) {
+    struct queue *q;
+    struct err e = {0};
+
+    if (queue_open(b->dir, NULL, &q, &e) != OK) fail_msg("%s", e.msg);
+    return q;
+}
+
+static int bed_up(void **state) {
+    static struct queue_bed b;
+
+    b = (struct queue_bed){.open = open_dir, .dir = "/tmp/postbag-queue-XXXXXX"};
+    if (!mkdtemp(b.dir)) return -1;
+    *state = &b;
+    return 0;
+}
+
+/* When all is done nothing may be left on disk. */
+static int bed_down(void **state) {
+    struct queue_bed *b = *state;
+
+    return file_remove_tree(b->dir, NULL) == OK ? 0 : -1;
+}
+
+static unsigned files(const char *dir, const char *ending) {
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    unsigned n = 0;
+
+    while ((entry = readdir(d)) != NULL)
+        n += slice_ends(slice_str(entry->d_name), slice_str(ending));
+    closedir(d);
+    return n;
+}
+
+static void nothing_left(struct queue_bed *b) {
+    assert_int_equal(files(b->dir, ".seg"), 0);
+    assert_int_equal(files(b->dir, ".jnl"), 0);
+    assert_int_equal(files(b->dir, ".new"), 0);
+}
+
+#define CONFORM(name)                                                                              \
+    static void name##_case(void **state) {                                                        \
+        conform_##name(*state);                                                                    \
+        nothing_left(*state);                                                                      \
+    }
+CONFORM(put_and_take)
+CONFORM(survives_reopening)
+CONFORM(states_are_kept)
+CONFORM(defers_until_due)
+CONFORM(leases_are_exclusive)
+CONFORM(hold_release_drop)
+CONFORM(large_message)
+CONFORM(many_writers)
+
+/* The path of the only segment. */
+static void only_segment(struct queue_bed *b, char path[512]) {
+    DIR *d = opendir(b->dir);
+    struct dirent *entry;
+
+    path[0] = 0;
+    while ((entry = readdir(d)) != NULL)
+        if (slice_ends(slice_str(entry->d_name), S(".seg")))
+            snprintf(path, 512, "%s/%s", b->dir, entry->d_name);
+    closedir(d);
+    assert_true(path[0]);
+}
+
+static size_t drain(struct queue *q) {
+    struct queue_msg *m;
+    size_t n = 0;
+
+    while ((m = take(q))) {
+        for (size_t r = 0; r < 2; r++) settle(q, m, r, QUEUE_DELIVERED);
+        queue_done(q, m, QUEUE_LOCAL, 0);
+        n++;
+    }
+    return n;
+}
+
+/* Whatever a crash left of the last record: the ones before it are all there, and it is gone. */
+static void torn_at_every_byte(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q = open_dir(b);
+    char id[QUEUE_ID_MAX], path[512];
+    struct stat one, two_;
+    struct buf whole;
+
+    put(q, "first\r\n", id);
+    only_segment(b, path);
+    assert_int_equal(stat(path, &one), 0);
+    put(q, "second\r\n", id);
+    assert_int_equal(stat(path, &two_), 0);
+    queue_close(q);
+    buf_init(&whole, 65536);
+    assert_int_equal(file_read(path, &whole, NULL), OK);
+    for (off_t size = one.st_size; size < two_.st_size; size++) {
+        assert_int_equal(file_replace(path, slice_of(whole.p, (size_t)size), 0600, NULL), OK);
+        q = open_dir(b);
+        assert_int_equal(queue_lease(q, NULL, NULL), OK);
+        assert_int_equal(drain(q), 1);
+        queue_close(q);
+        nothing_left(b);
+    }
+    /* Bytes of the tail that are wrong, or zeroes, are no record either. */
+    for (size_t at = (size_t)one.st_size; at < whole.n; at += 3) {
+        char was = whole.p[at];
+
+        whole.p[at] = (char)(was ^ 0x55);
+        assert_int_equal(file_replace(path, buf_slice(&whole), 0600, NULL), OK);
+        whole.p[at] = was;
+        q = open_dir(b);
+        assert_int_equal(queue_lease(q, NULL, NULL), OK);
+        assert_int_equal(drain(q), 1);
+        queue_close(q);
+        file_remove_tree(b->dir, NULL);
+        mkdir(b->dir, 0700);
+    }
+    buf_release(&whole);
+}
+
+/* A damaged record in the middle does not take the others with it, and is kept for a person to look
+ * at. */
+static void damaged_in_the_middle(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q = open_dir(b);
+    char id[QUEUE_ID_MAX], path[512];
+    struct buf whole;
+
+    put(q, "first\r\n", id);
+    put(q, "SECOND\r\n", id);
+    put(q, "third\r\n", id);
+    only_segment(b, path);
+    queue_close(q);
+    buf_init(&whole, 65536);
+    assert_int_equal(file_read(path, &whole, NULL), OK);
+    whole.p[slice_find(buf_slice(&whole), S("SECOND"))] = 'X';
+    assert_int_equal(file_replace(path, buf_slice(&whole), 0600, NULL), OK);
+    q = open_dir(b);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    assert_int_equal(drain(q), 2);
+    queue_close(q);
+    assert_int_equal(files(b->dir, ".bad"), 1);
+    buf_release(&whole);
+}
+
+/* A torn journal line is no line; what follows it counts. */
+static void torn_journal(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q = open_dir(b);
+    struct queue_msg *m;
+    char id[QUEUE_ID_MAX], path[512];
+    struct buf text;
+    int fd;
+
+    put(q, "x\r\n", id);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    m = take(q);
+    settle(q, m, 0, QUEUE_DELIVERED);
+    queue_done(q, m, QUEUE_LOCAL, 0);
+    queue_close(q);
+    only_segment(b, path);
+    memcpy(path + strlen(path) - 3, "jnl", 3);
+    buf_init(&text, 65536);
+    assert_int_equal(file_read(path, &text, NULL), OK);
+    fd = open(path, O_WRONLY | O_APPEND);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text.p, text.n / 2), (ssize_t)(text.n / 2)); /* half a line */
+    close(fd);
+    q = open_dir(b);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    m = take(q);
+    assert_non_null(m);
+    assert_int_equal(queue_msg_state(m, 0), QUEUE_DELIVERED);
+    assert_int_equal(queue_msg_state(m, 1), QUEUE_PENDING);
+    settle(q, m, 1, QUEUE_DELIVERED);
+    queue_done(q, m, QUEUE_LOCAL, 0);
+    queue_close(q);
+    nothing_left(b);
+    buf_release(&text);
+}
+
+/* A disk that is full (here: a file size limit) refuses the message and keeps those before it. */
+static void full_disk(void **state) {
+    struct queue_bed *b = *state;
+    pid_t pid = fork();
+    int status;
+    struct queue *q;
+
+    if (pid == 0) {
+        struct rlimit small = {4096, 4096};
+        struct envelope env = envelope();
+        struct spool body;
+        char id[QUEUE_ID_MAX] = "", block[3000];
+        struct err e = {0};
+
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &small);
+        q = open_dir(b);
+        spool_init(&body, "/tmp");
+        memset(block, 'x', sizeof block);
+        spool_add(&body, slice_of(block, sizeof block), &e);
+        if (queue_put(q, &env, S(""), &body, id, &e) != OK) _exit(1);
+        id[0] = 0;
+        if (queue_put(q, &env, S(""), &body, id, &e) != ERR_FULL || e.status.cls != 4) _exit(2);
+        queue_close(q);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    q = open_dir(b);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    assert_int_equal(drain(q), 1);
+    queue_close(q);
+    nothing_left(b);
+}
+
+static void envelopes_refuse_line_breaks(void **state) {
+    struct envelope env = envelope();
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 4096);
+    env.sender = S("a@b\nrcpt evil@x");
+    assert_int_equal(envelope_format(&env, &out, NULL), ERR_SYNTAX);
+    buf_release(&out);
+}
+
+static void schedules(void **state) {
+    (void)state;
+    for (unsigned attempts = 1; attempts < 40; attempts++) {
+        wall_t next = schedule_next(1000000, attempts, 300, attempts * 7919, 1000000 + 5 * 86400);
+
+        assert_true(next > 1000000 + 260);
+        assert_true(next <= 1000000 + SCHEDULE_MAX_S + SCHEDULE_MAX_S / 5);
+    }
+    assert_int_equal(schedule_next(1000, 10, 300, 0, 1100), 1100); /* never after the end */
+    assert_true(schedule_next(1000, 1, 0, 0, 999999) > 1000);
+}
+
+static void notifications(void **state) {
+    struct envelope env = envelope();
+    struct dsn_rcpt r = {.address = S("a@x.test"),
+                         .action = DSN_FAILED,
+                         .status = STATUS(5, 1, 1),
+                         .remote = S("mx.x.test"),
+                         .reply = S("550 5.1.1 no"),
+                         .text = S("it said:")};
+    struct dsn d = {.hostname = S("mx.z.test"),
+                    .id = S("ID"),
+                    .env = &env,
+                    .rcpts = &r,
+                    .rcpt_count = 1,
+                    .message = S("Subject: s\r\n\r\nbody\r\n"),
+                    .is_whole = true,
+                    .now = 2000,
+                    .random = (const uint8_t *)"01234567890123456789"};
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 65536);
+    assert_int_equal(dsn_build(&d, &out, NULL), OK);
+    assert_true(
+        slice_find(
+            buf_slice(&out),
+            S("\r\nFinal-Recipient: rfc822; a@x.test\r\nAction: failed\r\nStatus: 5.1.1\r\n")) !=
+        SLICE_NONE);
+    assert_true(slice_find(buf_slice(&out), S("\r\nAuto-Submitted: auto-replied\r\n")) !=
+                SLICE_NONE);
+    assert_true(slice_find(buf_slice(&out), S("\r\nTo: <from@z.test>\r\n")) != SLICE_NONE);
+    assert_true(slice_find(buf_slice(&out), S("Original-Envelope-Id: E1")) != SLICE_NONE);
+    assert_true(slice_find(buf_slice(&out), S("text/rfc822-headers")) != SLICE_NONE); /* RET=HDRS */
+    assert_true(slice_find(buf_slice(&out), S("\r\nbody\r\n")) == SLICE_NONE);
+    for (size_t i = 0; i < out.n; i++)
+        if (out.p[i] == '\n') assert_int_equal(out.p[i - 1], '\r');
+    buf_release(&out);
+}
+
+int main(void) {
+#define BED(name) cmocka_unit_test_setup_teardown(name, bed_up, bed_down)
+    const struct CMUnitTest tests[] = {
+        BED(put_and_take_case),
+        BED(survives_reopening_case),
+        BED(states_are_kept_case),
+        BED(defers_until_due_case),
+        BED(leases_are_exclusive_case),
+        BED(hold_release_drop_case),
+        BED(large_message_case),
+        BED(many_writers_case),
+        BED(torn_at_every_byte),
+        BED(damaged_in_the_middle),
+        BED(torn_journal),
+        BED(full_disk),
+        cmocka_unit_test(envelopes_refuse_line_breaks),
+        cmocka_unit_test(schedules),
+        cmocka_unit_test(notifications),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
