@@ -117,6 +117,10 @@ static enum smtp_class worst_rcpt(const struct result *r) {
 static int status_of(const struct result *r) {
     if (r->code != OK) {
         if (r->hop->failed_at == SMTP_STAGE_AUTH) return EX_NOPERM;
+        /* A line that is no reply, or has no end; a sender would try again, but whoever probes
+         * wants to know. */
+        if ((r->code == ERR_SYNTAX || r->code == ERR_LIMIT) && r->err.status.cls == 4)
+            return EX_PROTOCOL;
         return exit_of(&r->err);
     }
     switch (worst_rcpt(r)) {

@@ -9,7 +9,10 @@ int exit_of(const struct err *e) {
     case ERR_USAGE: return EX_USAGE;
     case ERR_SYNTAX: return EX_DATAERR;
     case ERR_NOT_FOUND:
-        if (e->status.subject == 1 && e->status.detail == 2) return EX_NOHOST;
+        /* No such domain, null MX (RFC 7505), or a domain without a usable host. */
+        if (e->status.subject == 1 && (e->status.detail == 2 || e->status.detail == 10))
+            return EX_NOHOST;
+        if (e->status.subject == 4) return EX_NOHOST;
         if (e->status.subject == 1) return EX_NOUSER;
         return EX_NOINPUT;
     case ERR_LIMIT: return EX_DATAERR;
