@@ -153,6 +153,10 @@ static enum err_code add_list(struct mail *m, struct slice text, bool lenient, s
         struct slice spec;
 
         if (list.v[i].kind != ADDRESS_MAILBOX) continue;
+        if (list.v[i].local.n == 0) { /* "<>" or "": nobody */
+            if (lenient) continue;
+            return err_set(e, ERR_SYNTAX, "\"%.*s\" is not an address", SP(text));
+        }
         code = spec_of(m, &list.v[i], &spec, e);
         if (code == OK) code = add_rcpt(m, spec, e);
         if (code != OK) return code;

@@ -400,9 +400,9 @@ enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e) {
         .size_max = c->message_size_limit,
         .is_tls = implicit,
         .offer_tls = server->creds && !implicit,
-        .offer_auth = is_submission(s),
+        .offer_auth = is_submission(s) && !server->trusts_stdio,
         .plaintext_auth = c->plaintext_auth,
-        .require_auth = is_submission(s),
+        .require_auth = is_submission(s) && !server->trusts_stdio,
         .allow_early_talk = server->trusts_stdio,
         .rcpt_max = RCPT_MAX,
     };
