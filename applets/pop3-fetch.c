@@ -621,7 +621,9 @@ static void talk(struct run *r, struct dial_url *conn) {
 static int finish(struct run *r) {
     struct err e = {0};
     wall_t now = clock_wall();
+    unsigned wanted = 0;
 
+    for (size_t i = 0; i < r->n; i++) wanted += r->v[i].wants_dele;
     if (r->seen && r->is_committed) {
         for (size_t i = 0; i < r->n; i++)
             if (r->v[i].is_deleted && r->v[i].uid) seen_drop(r->seen, slice_str(r->v[i].uid));
@@ -637,8 +639,8 @@ static int finish(struct run *r) {
         warnf(r->ctx, "the server did not carry out the deletions; they are done next time");
         r->status = EX_TEMPFAIL;
     }
-    if (r->stops && r->deleted > 0 && !r->is_committed)
-        warnf(r->ctx, "%u deletions were not carried out; they are done next time", r->deleted);
+    if (r->stops && wanted > 0 && !r->is_committed)
+        warnf(r->ctx, "%u deletions were not carried out; they are done next time", wanted);
     return r->status;
 }
 

@@ -11,6 +11,7 @@ struct dial_url {
     CURL *easy;
     struct curl_slist *resolve;
     struct buf seen;
+    bool is_imap, is_stranger; /* the first line is not of the protocol */
     char why[CURL_ERROR_SIZE];
     curl_socket_t fd;
 };
@@ -101,6 +102,12 @@ static size_t on_line(char *p, size_t size, size_t n, void *user) {
     struct dial_url *d = user;
     struct slice s = slice_of(p, size * n);
 
+    /* libcurl would wait for the right line until the time is up. */
+    if (d->seen.n == 0 && !slice_starts(s, d->is_imap ? S("*") : S("+")) &&
+        !slice_istarts(s, S("-ERR"))) {
+        d->is_stranger = true;
+        return 0;
+    }
     if (s.n > DIAL_URL_SEEN_MAX / 2) s = slice_first(s, DIAL_URL_SEEN_MAX / 2);
     if (d->seen.n + s.n > DIAL_URL_SEEN_MAX) buf_drop(&d->seen, DIAL_URL_SEEN_MAX / 2);
     buf_add(&d->seen, s);
@@ -142,6 +149,9 @@ static enum err_code why_not(const struct dial_url *d, CURLcode c, const struct 
     const char *why = d->why[0] ? d->why : curl.curl_easy_strerror(c);
     enum err_code code;
 
+    if (d->is_stranger)
+        return err_set(e, ERR_PROTO, "%s:%u does not speak %s", to->host, to->port,
+                       to->is_imap ? "IMAP" : "POP3");
     switch (c) {
     case CURLE_LOGIN_DENIED:
     case CURLE_AUTH_ERROR: return refused(d, e);
@@ -255,6 +265,7 @@ enum err_code dial_url(const struct dial_url_options *o, struct dial_url **out, 
     d = calloc(1, sizeof *d);
     if (!d) return err_set(e, ERR_MEMORY, "no memory to connect");
     d->fd = CURL_SOCKET_BAD;
+    d->is_imap = to->is_imap;
     buf_init(&d->seen, DIAL_URL_SEEN_MAX);
     buf_init(&url, DIAL_URL_MAX * 2);
     buf_addf(&url, "%s://%s%s%s:%u/", to->scheme, bracket ? "[" : "", to->host, bracket ? "]" : "",
