@@ -14,7 +14,7 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
 BASE := -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DPOSTBAG_VERSION='"$(VERSION)"' -Icommon -I. \
         -fno-strict-aliasing -fno-common -pthread -ffile-prefix-map=$(CURDIR)=. -g
 HARD := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection
-HLD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed,--gc-sections
+HLD  := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed,--gc-sections,-z,pack-relative-relocs
 
 ifeq ($(MODE),release)
   LINKAGE ?= lazy
@@ -31,12 +31,11 @@ else
   $(error MODE is release, debug or asan, not $(MODE))
 endif
 
-DIRECT_LIBS := -lgnutls -lcurl-gnutls -lldns -lunbound -lsqlite3 -lidn2
+DIRECT_LIBS := -lgnutls -lcurl-gnutls -lldns -lunbound -lsqlite3 -lidn2 -lresolv -lcrypt
 ifeq ($(LINKAGE),direct)
   BASE += -DLINK_DIRECT
   LIBS := $(DIRECT_LIBS)
 endif
-LIBS += -lresolv -lcrypt -ldl
 
 CFLAGS  ?=
 LDFLAGS ?=
@@ -101,7 +100,7 @@ build/libfuzzer/%: tests/fuzz/%.c $(COMMON)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
 	$(Q)clang $(BASE) -DLINK_DIRECT -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-	  -o $@ $< $(COMMON) $(DIRECT_LIBS) -lresolv -lcrypt
+	  -o $@ $< $(COMMON) $(DIRECT_LIBS)
 .SECONDARY:
 
 .PHONY: test-bins fuzz-bins quick test test-unit test-wire test-fuzz test-bats test-peers test-crash fuzz

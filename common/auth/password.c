@@ -1,8 +1,8 @@
 #include "auth/password.h"
 
-#include <crypt.h>
 #include <stdlib.h>
 
+#include "auth/crypt_lib.h"
 #include "base/ascii.h"
 
 bool password_equal(struct slice a, struct slice b) {
@@ -20,11 +20,12 @@ static enum err_code hash(const char *setting, struct slice given, struct buf *o
 
     if (given.n > PASSWORD_MAX || memchr(given.p ? given.p : "", 0, given.n))
         return err_set(e, ERR_DENIED, "the password is too long or has a NUL");
+    if (crypt_load(e) != OK) return ERR_LIBRARY;
     data = calloc(1, sizeof *data);
     if (!data) return err_mail(e, ERR_MEMORY, STATUS(4, 7, 0), "no memory to check a password");
     if (given.n) memcpy(text, given.p, given.n);
     text[given.n] = 0;
-    made = crypt_r(text, setting, data);
+    made = xcrypt.crypt_r(text, setting, data);
     explicit_bzero(text, sizeof text);
     if (!made || made[0] == '*')
         code = err_set(e, ERR_UNSUPPORTED, "crypt(3) does not know this kind of password");
@@ -71,7 +72,8 @@ enum err_code password_check(struct slice stored, struct slice given, struct err
 enum err_code password_make(struct slice password, struct buf *out, struct err *e) {
     char setting[CRYPT_GENSALT_OUTPUT_SIZE];
 
-    if (!crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof setting))
+    if (crypt_load(e) != OK) return ERR_LIBRARY;
+    if (!xcrypt.crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof setting))
         return err_sys(e, "cannot make a salt");
     buf_add(out, S("{CRYPT}"));
     return hash(setting, password, out, e);

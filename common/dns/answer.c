@@ -1,6 +1,5 @@
-#include <arpa/nameser.h>
-#include <resolv.h>
-#undef STATUS /* an opcode of <arpa/nameser.h>; ours is in base/err.h */
+
+#include "dns/resolv_lib.h" /* first: it takes back a macro of the system's */
 
 #include "dns/answer.h"
 const char *dns_security_name(enum dns_security s) {
@@ -14,6 +13,9 @@ const char *dns_result_name(enum dns_result r) {
 
     return names[r];
 }
+
+static uint16_t get16(const unsigned char *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+static uint32_t get32(const unsigned char *p) { return (uint32_t)get16(p) << 16 | get16(p + 2); }
 
 /* A domain name in the packet, as text in the arena without the final dot. */
 static bool take_name(ns_msg *m, const unsigned char *at, struct arena *a, struct slice *out) {
@@ -62,13 +64,13 @@ static bool take_record(ns_msg *m, ns_rr *rr, struct arena *a, struct dns_record
         return r->data.p != NULL;
     case DNS_MX:
         if (n < 3) return false;
-        r->preference = (uint16_t)ns_get16(p);
+        r->preference = (uint16_t)get16(p);
         return take_name(m, p + 2, a, &r->name);
     case DNS_SRV:
         if (n < 7) return false;
-        r->preference = (uint16_t)ns_get16(p);
-        r->weight = (uint16_t)ns_get16(p + 2);
-        r->port = (uint16_t)ns_get16(p + 4);
+        r->preference = (uint16_t)get16(p);
+        r->weight = (uint16_t)get16(p + 2);
+        r->port = (uint16_t)get16(p + 4);
         return take_name(m, p + 6, a, &r->name);
     case DNS_CNAME:
     case DNS_PTR: return take_name(m, p, a, &r->name);
@@ -91,11 +93,11 @@ static uint32_t negative_ttl(ns_msg *m) {
     for (int i = 0; i < ns_msg_count(*m, ns_s_ns); i++) {
         const unsigned char *p;
 
-        if (ns_parserr(m, ns_s_ns, i, &rr) < 0 || (int)ns_rr_type(rr) != DNS_SOA ||
+        if (resolv.ns_parserr(m, ns_s_ns, i, &rr) < 0 || (int)ns_rr_type(rr) != DNS_SOA ||
             ns_rr_rdlen(rr) < 22)
             continue;
         p = ns_rr_rdata(rr) + ns_rr_rdlen(rr) - 4;
-        return ns_get32(p) < ns_rr_ttl(rr) ? (uint32_t)ns_get32(p) : ns_rr_ttl(rr);
+        return get32(p) < ns_rr_ttl(rr) ? (uint32_t)get32(p) : ns_rr_ttl(rr);
     }
     return 60;
 }
@@ -108,11 +110,12 @@ enum err_code dns_answer_parse(struct slice packet, struct slice name, uint16_t 
     bool moved = true;
 
     *out = (struct dns_answer){.result = DNS_FAILED, .name = without_dot(name), .ttl = UINT32_MAX};
-    if (packet.n > DNS_PACKET_MAX ||
-        ns_initparse((const unsigned char *)packet.p, (int)packet.n, &m) < 0 ||
-        !ns_msg_getflag(m, ns_f_qr))
+    if (resolv_load(e) != OK) return ERR_LIBRARY;
+    if (packet.n < NS_HFIXEDSZ || packet.n > DNS_PACKET_MAX ||
+        resolv.ns_initparse((const unsigned char *)packet.p, (int)packet.n, &m) < 0 ||
+        !((unsigned char)packet.p[2] & 0x80))
         return err_mail(e, ERR_SYNTAX, STATUS(4, 4, 3), "the name server's answer is malformed");
-    out->rcode = (unsigned)ns_msg_getflag(m, ns_f_rcode);
+    out->rcode = (unsigned char)packet.p[3] & 15u;
     if (out->rcode != ns_r_noerror && out->rcode != ns_r_nxdomain) {
         out->why = out->rcode == ns_r_servfail  ? S("server failure")
                    : out->rcode == ns_r_refused ? S("refused")
@@ -126,7 +129,7 @@ enum err_code dns_answer_parse(struct slice packet, struct slice name, uint16_t 
     while (moved && type != DNS_CNAME && out->cnames <= DNS_CNAME_MAX) {
         moved = false;
         for (int i = 0; i < total && !moved; i++) {
-            if (ns_parserr(&m, ns_s_an, i, &rr) < 0)
+            if (resolv.ns_parserr(&m, ns_s_an, i, &rr) < 0)
                 return err_mail(e, ERR_SYNTAX, STATUS(4, 4, 3),
                                 "the name server's answer is malformed");
             if ((int)ns_rr_type(rr) != DNS_CNAME ||
@@ -146,7 +149,7 @@ enum err_code dns_answer_parse(struct slice packet, struct slice name, uint16_t 
     out->records = arena_new(a, (size_t)total * sizeof *out->records);
     if (!out->records) return err_set(e, ERR_MEMORY, "no memory for a DNS answer");
     for (int i = 0; i < total; i++) {
-        if (ns_parserr(&m, ns_s_an, i, &rr) < 0)
+        if (resolv.ns_parserr(&m, ns_s_an, i, &rr) < 0)
             return err_mail(e, ERR_SYNTAX, STATUS(4, 4, 3),
                             "the name server's answer is malformed");
         if (ns_rr_class(rr) != ns_c_in || ns_rr_type(rr) != type) continue;
