@@ -2,6 +2,7 @@
 APPLET(account)
 APPLET(config)
 APPLET(deliver)
+APPLET(imap_list)
 APPLET(mx_lookup)
 APPLET(pop3_fetch)
 APPLET(queue_run)
