@@ -1,5 +1,5 @@
 # postbag: the whole build. `make help` lists the targets.
-#   make [MODE=release|debug|asan] [CC=gcc|clang] [LINKAGE=lazy|direct]
+#   make [MODE=release|debug|asan|tsan] [CC=gcc|clang] [LINKAGE=lazy|direct]
 
 MODE    ?= release
 PREFIX  ?= /usr/local
@@ -27,8 +27,13 @@ else ifeq ($(MODE),asan)
   OPT := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
   HARD := -fPIE
   LDSAN := -fsanitize=address,undefined
+else ifeq ($(MODE),tsan)
+  LINKAGE ?= direct
+  OPT := -O1 -fno-omit-frame-pointer -fsanitize=thread
+  HARD := -fPIE
+  LDSAN := -fsanitize=thread
 else
-  $(error MODE is release, debug or asan, not $(MODE))
+  $(error MODE is release, debug, asan or tsan, not $(MODE))
 endif
 
 DIRECT_LIBS := -lgnutls -lcurl-gnutls -lldns -lunbound -lsqlite3 -lidn2 -lresolv -lcrypt

@@ -120,8 +120,8 @@ static enum err_code parse_port(struct slice s, uint16_t *port, struct err *e) {
             return OK;
         }
     }
-    if (!num_parse(s, 65535, &v) || v == 0)
-        return err_set(e, ERR_SYNTAX, "\"%.*s\" is not a port (1 to 65535)", SP(s));
+    if (!num_parse(s, 65535, &v))
+        return err_set(e, ERR_SYNTAX, "\"%.*s\" is not a port (0 to 65535)", SP(s));
     *port = (uint16_t)v;
     return OK;
 }
@@ -269,6 +269,7 @@ static enum err_code set_relay(struct conf *c, struct slice v, const char *base,
     if (!next_word(&v, &word)) return err_set(e, ERR_CONFIG, "relay wants HOST:PORT");
     if (conf_host_port(&c->arena, word, &c->relay.host, &port, e) != OK)
         return e ? (e->code = ERR_CONFIG) : ERR_CONFIG;
+    if (port == 0) return err_set(e, ERR_CONFIG, "relay wants a port from 1 to 65535");
     c->relay.port = port;
     c->relay.user = c->relay.password_file = NULL;
     if (next_word(&v, &word)) c->relay.user = keep(c, word);
@@ -334,7 +335,11 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
                            SP(slice_trim(v)));
         c->message_size_limit = n;
         break;
-    case KIND_PORT: code = parse_port(slice_trim(v), &c->mx_port, e); break;
+    case KIND_PORT:
+        code = parse_port(slice_trim(v), &c->mx_port, e);
+        if (code == OK && c->mx_port == 0)
+            code = err_set(e, ERR_CONFIG, "%s wants a port from 1 to 65535", s->name);
+        break;
     case KIND_LISTEN: code = set_listen(c, v, e); break;
     case KIND_TLS: {
         struct conf_pair p = {NULL, NULL};
