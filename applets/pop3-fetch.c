@@ -22,8 +22,8 @@ enum {
     BATCH = 128,                    /* messages made durable together */
     BATCH_BYTES = 16 * 1024 * 1024, /* or this much */
     WINDOW = 32,                    /* RETR on their way */
-    MESSAGES_MAX = 10 * 1000 * 1000,
-    HOLD_MAX = 1024 * 1024 * 1024, /* a message is held in memory while it comes in */
+    MESSAGES_MAX = 1000 * 1000,     /* the highest message number */
+    HOLD_MAX = 1024 * 1024 * 1024,  /* a message is held in memory while it comes in */
     KEY_OCTETS = 16
 };
 
@@ -106,7 +106,7 @@ struct run {
     size_t held[BATCH];
     size_t n_held;
     uint64_t held_bytes, bytes;
-    unsigned fetched, deleted, failed, skipped, known;
+    unsigned fetched, deleted, refused, failed, skipped, known;
     bool has_uidl, is_committed, is_first_batch, stops;
     int status;
     struct err err; /* why the dialogue ended */
@@ -121,10 +121,15 @@ static bool is_keeping(const struct run *r) {
 /* --- the list
  * ---------------------------------------------------------------------------------------- */
 
+/* A message that was listed, or NULL. */
 static struct item *item_of(struct run *r, uint32_t number) {
-    struct item *it;
+    return number < r->numbers && r->by_number[number] ? &r->v[r->by_number[number] - 1] : NULL;
+}
 
-    if (number < r->numbers && r->by_number[number]) return &r->v[r->by_number[number] - 1];
+static struct item *item_new(struct run *r, uint32_t number) {
+    struct item *it = item_of(r, number);
+
+    if (it) return it;
     if (number > MESSAGES_MAX) return NULL;
     if (number >= r->numbers) {
         size_t want = number < 512 ? 1024 : (size_t)number * 2;
@@ -165,8 +170,9 @@ static void set_uid(struct item *it, struct slice uid) {
 }
 
 static void on_item(struct run *r, const struct pop3_client_event *ev) {
-    struct item *it = item_of(r, ev->number);
+    struct item *it = ev->command == POP3_LIST ? item_new(r, ev->number) : item_of(r, ev->number);
 
+    if (!it && ev->command == POP3_UIDL) return; /* not in LIST: there is no such message */
     if (!it) {
         struct err e = {0};
 
@@ -541,6 +547,7 @@ static void on_reply(struct run *r, const struct pop3_client_event *ev) {
         it = item_of(r, ev->number);
         if (it) it->is_deleted = ev->is_ok;
         r->deleted += ev->is_ok;
+        r->refused += !ev->is_ok;
     } else if (ev->is_ok) {
         if (ev->command == POP3_UIDL) r->has_uidl = true;
         if (ev->command == POP3_RETR || ev->command == POP3_TOP) buf_reset(&r->message);
@@ -638,6 +645,11 @@ static int finish(struct run *r) {
     } else if (!r->is_committed) {
         warnf(r->ctx, "the server did not carry out the deletions; they are done next time");
         r->status = EX_TEMPFAIL;
+    }
+    if (r->refused > 0) {
+        warnf(r->ctx, "the server refused to delete %u message%s; tried again next time",
+              r->refused, r->refused == 1 ? "" : "s");
+        r->status = r->status ? r->status : EX_TEMPFAIL;
     }
     if (r->stops && wanted > 0 && !r->is_committed)
         warnf(r->ctx, "%u deletions were not carried out; they are done next time", wanted);

@@ -140,7 +140,9 @@ static enum err_code refused(const struct dial_url *d, struct err *e) {
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (slice_istarts(text, later[i]))
             return err_mail(e, ERR_BUSY, STATUS(4, 2, 1), "the server says: %s", clean);
-    if (text.n == 0) return err_mail(e, ERR_DENIED, STATUS(5, 7, 8), "the login was refused");
+    if (text.n == 0)
+        return err_mail(e, ERR_DENIED, STATUS(5, 7, 8),
+                        "the login was refused, or the server offers no way to log in");
     return err_mail(e, ERR_DENIED, STATUS(5, 7, 8), "the login was refused: %s", clean);
 }
 
