@@ -145,7 +145,8 @@ install: $B/postbag
 	install -m 755 $B/postbag $(BINDIR)/postbag
 	for a in $$($B/postbag --list) mailq newaliases; do \
 	  case $$a in config|account) ;; *) ln -sf postbag $(BINDIR)/$$a ;; esac; done
-	install -m 644 man/*.1 $(MANDIR)/man1/
+	for m in man/*.1; do n=$$(basename $$m); case $$n in postbag*) ;; *) n=postbag-$$n ;; esac; \
+	  install -m 644 $$m $(MANDIR)/man1/$$n; done
 	install -m 644 man/*.5 $(MANDIR)/man5/
 	install -D -m 644 completions/postbag.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/postbag
 	install -D -m 644 completions/postbag.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_postbag

@@ -63,14 +63,35 @@ void applet_help(const struct applet *a, FILE *out) {
     }
 }
 
-/* Text for mdoc: no line may begin with a dot or a quote, and a backslash is an escape. */
+/* Text for mdoc, with a full stop added: no line may begin with a dot or a quote, a backslash is an
+ * escape, lines are short, and a sentence starts a line. */
 static void put_mdoc(FILE *out, struct slice s) {
-    if (s.n > 0 && (s.p[0] == '.' || s.p[0] == '\'')) fputs("\\&", out);
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '\\') fputs("\\e", out);
-        else if (s.p[i] == '-') fputs("\\-", out);
-        else fputc(s.p[i], out);
+    struct slice word;
+    size_t column = 0;
+
+    while (slice_word(&s, &word)) {
+        bool last = slice_trim(s).n == 0,
+             ends = word.p[word.n - 1] == '.' || word.p[word.n - 1] == '?';
+
+        if (column > 0 && column + word.n > 72) {
+            fputc('\n', out);
+            column = 0;
+        }
+        if (column > 0) fputc(' ', out);
+        else if (word.p[0] == '.' || word.p[0] == '\'') fputs("\\&", out);
+        for (size_t i = 0; i < word.n; i++) {
+            if (word.p[i] == '\\') fputs("\\e", out);
+            else if (word.p[i] == '-') fputs("\\-", out);
+            else fputc(word.p[i], out);
+        }
+        column += word.n + 1;
+        if (ends && !last) {
+            fputc('\n', out);
+            column = 0;
+        }
+        if (last && !ends) fputc('.', out);
     }
+    fputc('\n', out);
 }
 
 static void man_options(const struct applet *a, FILE *out) {
@@ -94,12 +115,11 @@ static void man_options(const struct applet *a, FILE *out) {
         }
         fputc('\n', out);
         put_mdoc(out, slice_str(o->help));
-        fputs(".\n", out);
     }
     while (next_setting(a, &rest, &s)) {
         fprintf(out, ".It Fl Fl %s Ns = Ns Ar %s\n", s->name, s->arg);
         put_mdoc(out, slice_str(s->help));
-        fputs(".\nA setting of\n.Xr postbag.conf 5 .\n", out);
+        fputs("A setting of\n.Xr postbag.conf 5 .\n", out);
     }
     fputs(".It Fl C , Fl Fl config Ns = Ns Ar FILE\nRead settings from\n.Ar FILE .\n"
           ".It Fl h , Fl Fl help\nShow the options and end.\n.El\n",
@@ -111,7 +131,6 @@ static void man_exits(const struct applet *a, FILE *out) {
     for (const struct exit_doc *x = a->exits; x && x->when; x++) {
         fprintf(out, ".It %d\n", x->status);
         put_mdoc(out, slice_str(x->when));
-        fputs(".\n", out);
     }
     fputs(".El\n", out);
 }
@@ -161,7 +180,6 @@ void conf_man(struct slice template, FILE *out) {
         for (const struct setting *s = conf_settings; s->name; s++) {
             fprintf(out, ".It Cm %s Ar %s\n", s->name, s->arg);
             put_mdoc(out, slice_str(s->help));
-            fputs(".\n", out);
             if (s->dflt) fprintf(out, "Default:\n.Cm %s .\n", s->dflt);
         }
         fputs(".El\n", out);
