@@ -70,6 +70,7 @@ void courier_hop_options(const struct courier *c, const struct route *route,
         .host = host->name,
         .tls = policy(c, route, host),
         .plaintext_auth = c->conf->plaintext_auth,
+        .give_up = &c->give_up,
         .on_reply = c->on_reply,
         .on_bytes = c->on_bytes,
         .on_user = c->on_user,
@@ -206,7 +207,7 @@ void attempt_run(struct courier *c, const struct route *route, struct attempt *a
         const struct route_host *host = &route->hosts[h];
         bool talked = false;
 
-        if (host->is_self) break;
+        if (host->is_self || (c->give_up && clock_mono() >= c->give_up)) break;
         /* A host that answered is not asked again at its other addresses. */
         for (size_t i = 0; i < host->addr_count && !talked && tried < ATTEMPT_ADDRS_MAX; i++) {
             fill_open(a, &l);

@@ -18,6 +18,7 @@ struct courier {
     struct tls_creds *verifying;     /* NULL until a relay needs it */
     struct buf password;             /* of the relay */
     const struct log *log;
+    _Atomic mono_t give_up; /* when running attempts end, as if the connection broke; 0: never */
     void (*on_reply)(void *user, enum smtp_stage stage, unsigned index, const struct smtp_reply *r,
                      mono_t ms);
     void (*on_bytes)(void *user, bool is_out, struct slice bytes);

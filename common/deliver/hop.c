@@ -152,10 +152,12 @@ enum err_code hop_open(struct hop *h, const struct addr *to, const struct hop_op
         .timeout_ms = o->timeout_ms,
     };
     enum err_code code;
+    mono_t until;
 
     *h = (struct hop){.o = *o, .to = *to, .fd = -1, .started = clock_mono()};
-    code = dial_tcp(to, h->started + (o->timeout_ms ? o->timeout_ms : HOP_CONNECT_MS), &h->fd,
-                    &h->err);
+    until = h->started + (o->timeout_ms ? o->timeout_ms : HOP_CONNECT_MS);
+    if (o->give_up && *o->give_up && *o->give_up < until) until = *o->give_up;
+    code = dial_tcp(to, until, &h->fd, &h->err);
     if (code != OK) {
         h->is_over = true;
         h->failed_at = SMTP_STAGE_CONNECT;
@@ -173,6 +175,7 @@ enum err_code hop_open(struct hop *h, const struct addr *to, const struct hop_op
         return code;
     }
     pump_init(&h->pump, smtp_client_engine(h->client), h->fd, h->fd);
+    h->pump.give_up = o->give_up;
     h->pump.trace = o->on_bytes;
     h->pump.trace_user = o->on_user;
     if (o->is_implicit_tls && secure(h, &h->err) != OK) {

@@ -25,6 +25,8 @@ struct hop_options {
     enum smtp_stage stop_after; /* probe; NONE else */
     uint32_t without;           /* SMTP_EXT_ not to use */
     unsigned timeout_ms;        /* bound of each wait; 0: the RFC's */
+    /* When all waits end, set by another thread (net/pump); NULL or 0: never. Borrowed. */
+    const _Atomic mono_t *give_up;
     /* Optional: every reply as it comes with the time since the connect, and all bytes in clear. */
     void (*on_reply)(void *user, enum smtp_stage stage, unsigned index, const struct smtp_reply *r,
                      mono_t ms);

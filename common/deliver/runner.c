@@ -563,6 +563,9 @@ enum err_code runner_start(struct runner *r, unsigned jobs, struct runner_thread
 }
 
 void runner_stop(struct runner *r, struct runner_threads *t) {
+    mono_t last = clock_mono() + RUNNER_STOP_MS;
+
+    if (r->courier->give_up == 0 || r->courier->give_up > last) r->courier->give_up = last;
     r->is_stopping = true;
     queue_wake(r->queue);
     if (t->has_local) pthread_join(t->local, NULL);
@@ -572,8 +575,10 @@ void runner_stop(struct runner *r, struct runner_threads *t) {
 
 enum err_code runner_pass(struct runner *r, unsigned jobs, mono_t deadline, struct err *e) {
     struct runner_threads *t;
-    enum err_code code = runner_start(r, jobs, &t, e);
+    enum err_code code;
 
+    r->courier->give_up = deadline;
+    code = runner_start(r, jobs, &t, e);
     if (code != OK) return code;
     while (clock_mono() < deadline && !r->is_stopping && !queue_is_idle(r->queue, clock_wall())) poll(NULL, 0, 5);
     runner_stop(r, t);

@@ -11,6 +11,7 @@ enum {
     RUNNER_JOBS_MAX = 256,
     RUNNER_BATCH = 64, /* local messages made durable together */
     RUNNER_BATCH_BYTES = 32 * 1024 * 1024,
+    RUNNER_STOP_MS = 5000,
     RUNNER_HOPS_MAX = 50 /* Received fields; more is a loop (RFC 5321 6.3) */
 };
 
@@ -40,8 +41,8 @@ bool runner_remote(struct runner *r, wall_t now);
 struct runner_threads;
 enum err_code runner_start(struct runner *r, unsigned jobs, struct runner_threads **out,
                            struct err *e);
-/* Let running attempts end (at most `wait_ms`, then they are cut off by closing the process) and
- * free. */
+/* Let running attempts end, at most for RUNNER_STOP_MS (a connection that is being made: 30 s);
+ * then they are broken off and their messages stay in the queue. Frees `t`. */
 void runner_stop(struct runner *r, struct runner_threads *t);
 /* Work with `jobs` threads until nothing is due, or `deadline`. */
 enum err_code runner_pass(struct runner *r, unsigned jobs, mono_t deadline, struct err *e);

@@ -25,15 +25,25 @@ void pump_release(struct pump *p) {
     buf_release(&p->left);
 }
 
-/* Wait for `events` on `fd`. False: the deadline passed. */
-static bool wait_for(int fd, short events, mono_t deadline) {
+enum { GIVE_UP_LOOK_MS = 250, WAIT_MAX_MS = 3600 * 1000 };
+
+static bool is_given_up(const struct pump *p) {
+    mono_t at = p->give_up ? *p->give_up : 0;
+
+    return at != 0 && clock_mono() >= at;
+}
+
+/* Wait for `events` on `fd`. False: the deadline passed, or another thread gave up. */
+static bool wait_for(const struct pump *p, int fd, short events, mono_t deadline) {
+    mono_t most = p->give_up ? GIVE_UP_LOOK_MS : WAIT_MAX_MS;
+
     for (;;) {
         struct pollfd f = {.fd = fd, .events = events};
-        mono_t left = deadline == MONO_NEVER ? 3600000 : deadline - clock_mono();
+        mono_t left = deadline == MONO_NEVER ? WAIT_MAX_MS : deadline - clock_mono();
         int r;
 
-        if (left <= 0) return false;
-        r = poll(&f, 1, left > 3600000 ? 3600000 : (int)left);
+        if (left <= 0 || is_given_up(p)) return false;
+        r = poll(&f, 1, (int)(left > most ? most : left));
         if (r > 0 || (r < 0 && errno != EINTR)) return true;
     }
 }
@@ -64,7 +74,7 @@ static enum io write_some(struct pump *p, struct slice s, mono_t deadline, size_
                 return IO_FAILED;
             }
         }
-        if (!wait_for(want == POLLIN ? p->in : p->out, want, deadline)) {
+        if (!wait_for(p, want == POLLIN ? p->in : p->out, want, deadline)) {
             err_set(&p->err, ERR_TIMEOUT, "the peer takes no data");
             return IO_TIMEOUT;
         }
@@ -83,11 +93,11 @@ static enum io read_some(struct pump *p, char *at, size_t room, mono_t deadline,
             if (r == TLS_EOF) return IO_EOF;
             if (r == TLS_FAIL) return IO_FAILED;
             want = r == TLS_WANT_WRITE ? POLLOUT : POLLIN;
-            if (!wait_for(want == POLLIN ? p->in : p->out, want, deadline)) return IO_TIMEOUT;
+            if (!wait_for(p, want == POLLIN ? p->in : p->out, want, deadline)) return IO_TIMEOUT;
         } else {
             ssize_t n;
 
-            if (!wait_for(p->in, POLLIN, deadline)) return IO_TIMEOUT;
+            if (!wait_for(p, p->in, POLLIN, deadline)) return IO_TIMEOUT;
             n = read(p->in, at, room);
             if (n > 0) {
                 *got = (size_t)n;
@@ -159,7 +169,7 @@ static bool step_in(struct pump *p) {
         buf_drop(&p->left, ops->feed(p->engine.self, buf_slice(&p->left), clock_mono()));
         break;
     case IO_TIMEOUT:
-        if (p->cap && clock_mono() >= p->cap) {
+        if ((p->cap && clock_mono() >= p->cap) || is_given_up(p)) {
             err_mail(&p->err, ERR_TIMEOUT, STATUS(4, 4, 2), "no answer in time");
             broken(p);
         } else {
@@ -196,8 +206,8 @@ enum err_code pump_tls(struct pump *p, struct tls *t, mono_t deadline, struct er
             if (e) *e = p->err;
             return p->err.code;
         }
-        if (!wait_for(r == TLS_WANT_WRITE ? p->out : p->in, r == TLS_WANT_WRITE ? POLLOUT : POLLIN,
-                      deadline)) {
+        if (!wait_for(p, r == TLS_WANT_WRITE ? p->out : p->in,
+                      r == TLS_WANT_WRITE ? POLLOUT : POLLIN, deadline)) {
             p->is_broken = true;
             return err_mail(e, ERR_TIMEOUT, STATUS(4, 4, 2),
                             "the TLS handshake was not done in time");

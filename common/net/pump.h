@@ -39,6 +39,8 @@ struct pump {
     bool is_broken;    /* writing failed: what is in `out` is thrown away */
     struct err err;    /* why, when is_broken */
     mono_t cap;        /* when all must be over, whatever the engine says; 0: no cap */
+    /* The same, set by another thread while this one waits; NULL or 0: no cap. Borrowed. */
+    const _Atomic mono_t *give_up;
     /* A copy of all bytes in clear, when set; `is_out` says from us. */
     void (*trace)(void *user, bool is_out, struct slice bytes);
     void *trace_user;

@@ -277,7 +277,15 @@ static struct queue_msg *table_find(const struct table *t, struct slice id) {
     return t->v[i];
 }
 
-/* Read all records of a leased segment. What is behind the last whole one is a torn write. */
+/* The last record of a segment has all its octets, with the line end behind them: what was not
+ * acknowledged when a crash came lacks its end. */
+static bool is_complete(const struct segment *s, uint64_t end) {
+    char last = 0;
+
+    return pread(s->fd, &last, 1, (off_t)(end - 1)) == 1 && last == '\n';
+}
+
+/* Read all records of a leased segment. What is behind the last complete one is a torn write. */
 static enum err_code read_segment(struct queue *q, struct segment *s, struct queue_msg **list,
                                   struct err *e) {
     struct stat st;
@@ -303,7 +311,7 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
             m->next = *list;
             *list = m;
             s->messages++;
-        } else if (end < (uint64_t)st.st_size) {
+        } else if (end < (uint64_t)st.st_size || is_complete(s, end)) {
             s->is_damaged = true;
             log_event(q->log, LEVEL_ERROR, "damaged record in the queue", "segment",
                       slice_str(s->name), "id", slice_str(r.id), "kept",
