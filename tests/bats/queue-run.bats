@@ -1,0 +1,309 @@
+load helper
+
+story_setup() {
+    free_port P
+    site a "relay 127.0.0.1:$P" "relay-tls none"
+}
+qr() { local want=$1; shift; run_postbag "$want" queue-run -C a.conf "$@"; }
+put() { message "${1:-bob@b.test}" | "$POSTBAG" sendmail -C a.conf -f me@x.test "${@:-bob@b.test}"; }
+msgid() { "$POSTBAG" queue-run -C a.conf --list --json | tail -1 | python3 -c 'import json,sys; print(json.load(sys.stdin)["id"])'; }
+
+@test "a pass sends what is queued, tells each recipient, and leaves nothing" {
+    sink s "$P"
+    put bob@b.test eve@c.test
+    qr 0
+    [[ $(grep -c '  delivered  ' out) == 2 ]]
+    [[ $(sink_count s) -ge 1 ]]
+    queue_empty a
+    [[ -z $(find a/queue -name '*.seg') ]]
+}
+
+@test "an empty queue is a pass of nothing, and looking makes no directory" {
+    qr 0 --list
+    out_has "Mail queue is empty"
+    [[ ! -e a/queue ]]
+    qr 0
+    [[ ! -s out ]]
+}
+
+@test "what fails for now stays, with the reason, and its time comes later" {
+    sink s "$P" defer=1
+    put
+    qr 0
+    out_has "deferred"
+    qr 0 --list --json
+    json_is 'd["attempts"] == 1 and d["recipients"][0]["state"] == "pending" and d["next"] is not None'
+    json_is '"451" in json.dumps(d["recipients"][0]["last"])'
+    # Not yet due: the pass does not touch it. With --all it does.
+    qr 0
+    out_lacks delivered
+    [[ $(sink_count s) == 0 ]]
+    qr 0 --all
+    out_has delivered
+    [[ $(sink_count s) == 1 ]]
+    queue_empty a
+}
+
+@test "after the first interval the next pass tries again by itself" {
+    sink s "$P" defer=1
+    put
+    qr 0 --retry 1s
+    [[ $(sink_count s) == 0 ]]
+    sleep 2.5
+    qr 0 --retry 1s
+    [[ $(sink_count s) == 1 ]]
+}
+
+@test "a refusal for good bounces to the sender, as RFC 3464 wants it" {
+    sink s "$P" refuse=550
+    put no@b.test
+    qr 0
+    out_has failed
+    qr 0 --all
+    [[ $(sink_count s) == 1 ]]
+    grep -q 'MAIL FROM:<>' s/1.env
+    grep -q 'RCPT TO:<me@x.test>' s/1.env
+    python3 - <<'PY'
+import email, email.policy
+m = email.message_from_binary_file(open("s/1.eml", "rb"), policy=email.policy.default)
+assert m.get_content_type() == "multipart/report" and m.get_param("report-type") == "delivery-status"
+parts = list(m.iter_parts())
+assert [p.get_content_type() for p in parts][1] == "message/delivery-status", parts
+blocks = parts[1].get_payload()
+assert blocks[0]["Reporting-MTA"] == "dns; mail.a.test", blocks[0]
+assert blocks[1]["Final-Recipient"].replace(" ", "") == "rfc822;no@b.test"
+assert blocks[1]["Action"] == "failed" and blocks[1]["Status"] == "5.1.1"
+assert "550" in blocks[1]["Diagnostic-Code"]
+assert parts[2].get_content_type() in ("message/rfc822", "text/rfc822-headers")
+assert m["Auto-Submitted"].startswith("auto-replied") or m["Auto-Submitted"].startswith("auto-generated")
+assert not m.defects, m.defects
+PY
+    queue_empty a
+}
+
+@test "mail from the null sender never bounces" {
+    sink s "$P" refuse=550
+    message x | "$POSTBAG" sendmail -C a.conf -f '<>' no@b.test
+    qr 0 --all
+    qr 0 --all
+    [[ $(sink_count s) == 0 ]]
+    queue_empty a
+}
+
+@test "NOTIFY=never means no bounce" {
+    sink s "$P" refuse=550
+    message x | "$POSTBAG" sendmail -C a.conf -f me@x.test -N never no@b.test
+    qr 0 --all
+    qr 0 --all
+    [[ $(sink_count s) == 0 ]]
+    queue_empty a
+}
+
+@test "after queue-lifetime a message that only failed for now comes back" {
+    sink s "$P" defer=1
+    put
+    sleep 1.2
+    qr 0 --all --queue-lifetime 1s
+    qr 0 --all --queue-lifetime 1d
+    [[ $(sink_count s) == 1 ]]
+    grep -q 'MAIL FROM:<>' s/1.env
+}
+
+@test "--show prints the message, --explain its story" {
+    sink s "$P" defer=1
+    put
+    local m
+    m=$(msgid)
+    qr 0 --show "$m"
+    out_has "Subject: "
+    out_has "Received: by mail.a.test"
+    qr 0
+    qr 0 --explain "$m"
+    out_has "bob@b.test"
+    out_has "4.3.0 later"
+    qr 0 --explain --json "$m"
+    python3 -c 'import json; [json.loads(l) for l in open("out")]'
+}
+
+@test "--hold keeps a message, --release lets it go, --drop removes it" {
+    sink s "$P"
+    put
+    local m
+    m=$(msgid)
+    qr 0 --hold "$m"
+    qr 0 --all
+    [[ $(sink_count s) == 0 ]]
+    qr 0 --list
+    out_has held
+    run_postbag 0 mailq -C a.conf
+    out_has "$m!"
+    qr 0 --release "$m"
+    qr 0
+    [[ $(sink_count s) == 1 ]]
+    put
+    qr 0 --drop "$(msgid)"
+    queue_empty a
+    qr 0 --all
+    [[ $(sink_count s) == 1 ]]
+}
+
+@test "an ID that is not there is 66" {
+    put
+    local verb
+    for verb in show explain hold release drop; do
+        qr 66 --$verb 0K0000000000000
+        one_error_line queue-run
+    done
+    qr 66 --show '../../etc/passwd'
+    one_error_line queue-run
+}
+
+@test "the command line is checked: 64" {
+    qr 64 --show
+    one_error_line queue-run
+    qr 64 --hold --drop X
+    one_error_line queue-run
+    qr 64 X
+    one_error_line queue-run
+    qr 64 --jobs 100000
+    one_error_line queue-run
+    qr 64 --lits
+    err_has -- --list
+}
+
+@test "a next hop that is not there, garbage, or silence: the message stays" {
+    put
+    qr 0
+    out_has deferred
+    peer "$P" garbage
+    qr 0 --all
+    out_has deferred
+    [[ $(msgid) ]]
+}
+
+@test "a next hop that closes in the middle: the message stays" {
+    peer "$P" drop
+    put
+    qr 0
+    out_has deferred
+    qr 0 --list --json
+    json_is 'len(o) == 1'
+}
+
+@test "a pass that runs out of time is 75, and the message stays" {
+    peer "$P" silent
+    put
+    LIMIT=30 qr 75 --timeout 2s
+    err_has "out of time"
+    qr 0 --list --json
+    json_is 'len(o) == 1'
+}
+
+@test "two passes at once send every message once" {
+    sink s "$P"
+    local i
+    for i in $(seq 20); do put; done
+    "$POSTBAG" queue-run -C a.conf > one 2>&1 &
+    local one=$!
+    "$POSTBAG" queue-run -C a.conf > two 2>&1
+    wait "$one"
+    qr 0 --all
+    [[ $(sink_count s) == 20 ]]
+    queue_empty a
+}
+
+@test "beside serve: requests go to the process that holds the message" {
+    free_port L
+    echo "listen smtp 127.0.0.1:$L" >> a.conf
+    put
+    serve a --hold
+    local m
+    m=$(msgid)
+    sleep 0.5
+    qr 0 --drop "$m"
+    wait_for 5 queue_empty a
+}
+
+@test "local recipients get their mail by the pass as well" {
+    user a ann
+    message ann@a.test | "$POSTBAG" sendmail -C a.conf ann@a.test
+    qr 0
+    [[ $(count_mail a ann) == 1 ]]
+    queue_empty a
+}
+
+@test "a damaged message is set aside and reported, the others go" {
+    sink s "$P"
+    put
+    put
+    local seg
+    seg=$(find a/queue -name '*.seg' | sort | head -1)
+    python3 - "$seg" <<'PY'
+import sys
+p = sys.argv[1]
+d = bytearray(open(p, "rb").read())
+at = d.find(b"the body")
+d[at:at + 3] = b"THE"
+open(p, "wb").write(d)
+PY
+    qr 0
+    err_has "damaged record"
+    [[ $(sink_count s) == 1 ]]
+    ! grep -q 'THE body' s/*.eml
+    grep -q 'THE body' a/queue/*.bad
+}
+
+@test "a torn tail, as a crash leaves it, is cut and the rest goes" {
+    sink s "$P"
+    put
+    local seg
+    seg=$(find a/queue -name '*.seg')
+    head -c 60 "$seg" > tail
+    cat tail >> "$seg"
+    qr 0
+    [[ $(sink_count s) == 1 ]]
+    queue_empty a
+}
+
+@test "a queue that may not be read is 77" {
+    plain_rights
+    put
+    chmod 0 a/queue
+    qr 77
+    one_error_line queue-run
+    chmod 700 a/queue
+}
+
+@test "a wrong setting is 78" {
+    echo 'relay host:notaport' >> a.conf
+    qr 78
+    one_error_line queue-run
+}
+
+@test "--json sums up the pass" {
+    sink s "$P" refuse=550
+    put no@b.test yes@b.test
+    qr 0 --json
+    json_is 'd["delivered"] >= 1 and d["failed"] == 1 and d["deferred"] == 0'
+}
+
+@test "twenty recipients of one domain go in few transactions" {
+    sink s "$P"
+    put $(seq -f 'r%g@b.test' 20)
+    qr 0
+    [[ $(sink_count s) -le 2 ]]
+    [[ $(cat s/*.env | grep -c RCPT) == 20 ]]
+}
+
+@test "the relay's password comes from a file; a wrong one leaves the mail in the queue" {
+    sink s "$P" auth=ann:pass-word
+    echo pass-word > pw
+    echo other > bad
+    chmod 600 pw bad
+    put
+    qr 0 --relay "127.0.0.1:$P,ann,$T/bad"
+    out_has deferred
+    [[ $(sink_count s) == 0 ]]
+    qr 0 --all --relay "127.0.0.1:$P,ann,$T/pw"
+    [[ $(sink_count s) == 1 ]]
+}
