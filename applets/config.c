@@ -68,7 +68,7 @@ const struct applet applet_config = {
     .opts = opts,
     .args_size = sizeof(struct args),
     .settings = "hostname domain data user listen tls tls-ca relay relay-from relay-tls resolver "
-                "dnssec accounts "
+                "dnssec trust-anchor accounts "
                 "aliases mx-port "
                 "message-size-limit queue-lifetime retry plaintext-auth log",
     .exits = exits,

@@ -356,8 +356,9 @@ const struct applet applet_queue_run = {
     .operands = "[ID...]",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings = "data hostname domain relay relay-tls tls-ca resolver dnssec accounts aliases "
-                "mx-port queue-lifetime retry plaintext-auth log",
+    .settings =
+        "data hostname domain relay relay-tls tls-ca resolver dnssec trust-anchor accounts aliases "
+        "mx-port queue-lifetime retry plaintext-auth log",
     .exits = exits,
     .max_operands = -1,
     .run = run,

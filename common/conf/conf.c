@@ -303,6 +303,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_data) c->data = kept;
         if (row == ROW_user) c->user = kept;
         if (row == ROW_tls_ca) c->tls_ca = kept;
+        if (row == ROW_trust_anchor) c->trust_anchor = kept;
         if (row == ROW_resolver) c->resolver = kept;
         if (row == ROW_accounts) c->accounts = kept;
         if (row == ROW_aliases) c->aliases = kept;

@@ -107,6 +107,7 @@ struct conf {
     enum conf_relay_tls relay_tls;
     const char *resolver; /* NULL: resolv.conf */
     enum conf_dnssec dnssec;
+    const char *trust_anchor;
     const char *accounts, *aliases;
     uint16_t mx_port;
     uint64_t message_size_limit;    /* bytes */

@@ -4,6 +4,7 @@
 #include <resolv.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #undef STATUS /* an opcode of <arpa/nameser.h>; ours is in base/err.h */
 
 #include "net/resolve.h"
@@ -15,31 +16,28 @@ struct resolver {
     struct ub_ctx *validator;
 };
 
-#define ROOT_KEY "/usr/share/dns/root.key"
-
 static enum err_code start_validator(struct resolver *r, const struct conf *c, struct err *e) {
     char fwd[ADDR_TEXT_MAX], host[ADDR_TEXT_MAX];
-    const char *anchor = getenv("POSTBAG_TRUST_ANCHOR");
     enum err_code code = unbound_load(e);
 
     if (code != OK) return code;
     r->validator = unbound.ub_ctx_create();
     if (!r->validator) return err_set(e, ERR_MEMORY, "cannot set up libunbound");
-    /* libunbound answers these zones itself, and keeps away from loopback servers, unless told so.
-     */
+    if (access(c->trust_anchor, R_OK) < 0 ||
+        unbound.ub_ctx_add_ta_file(r->validator, c->trust_anchor) != 0)
+        return err_set(e, ERR_CONFIG,
+                       "cannot read the trust anchor %s; install the package dns-root-data",
+                       c->trust_anchor);
     unbound.ub_ctx_set_option(r->validator, "do-not-query-localhost:", "no");
-    unbound.ub_ctx_zone_remove(r->validator, "test.");
     if (c->resolver) {
         snprintf(fwd, sizeof fwd, "%.46s@%u", addr_host(&r->server, host), addr_port(&r->server));
         unbound.ub_ctx_set_fwd(r->validator, fwd);
     } else {
         unbound.ub_ctx_resolvconf(r->validator, NULL);
     }
-    if (!anchor) anchor = ROOT_KEY;
-    if (unbound.ub_ctx_add_ta_file(r->validator, anchor) != 0)
-        return err_set(e, ERR_CONFIG,
-                       "cannot read the trust anchor %s; install the package dns-root-data",
-                       anchor);
+    /* libunbound answers this zone itself unless told not to. It ends the setting up, so it is
+     * last. */
+    unbound.ub_ctx_zone_remove(r->validator, "test.");
     return OK;
 }
 
