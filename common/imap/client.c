@@ -2,12 +2,12 @@
 
 #include <stdlib.h>
 
-#include "base/base64.h"
 #include "base/num.h"
 #include "base/utf7.h"
 #include "base/utf8.h"
 #include "imap/client_impl.h"
 #include "imap/render.h"
+#include "sasl/client.h"
 
 enum { OUT_MAX = 1024 * 1024 };
 
@@ -222,16 +222,12 @@ void imap_client_idle_done(struct imap_client *c) {
  */
 
 static void put_plain(struct imap_client *c, struct buf *out) {
-    struct buf t;
+    struct sasl_client x = {0};
 
-    buf_init(&t, 32 * 1024);
-    buf_addc(&t, 0);
-    buf_add(&t, buf_slice(&c->user));
-    buf_addc(&t, 0);
-    buf_add(&t, buf_slice(&c->password));
-    base64_put(out, buf_slice(&t));
-    if (t.p) explicit_bzero(t.p, t.cap);
-    buf_release(&t);
+    if (sasl_client_start(&x, SASL_PLAIN, buf_slice(&c->user), buf_slice(&c->password)))
+        buf_add(out, buf_slice(&x.out));
+    else buf_addc(out, '*'); /* a name or password that no mechanism can carry */
+    sasl_client_release(&x);
 }
 
 static void log_in(struct imap_client *c) {

@@ -28,7 +28,6 @@ struct imap_server *imap_server_new(const struct imap_config *cfg, mono_t now) {
     buf_init(&s->chunk, IMAP_CHUNK_MAX);
     buf_init(&s->bye, 2 * TEXT_MAX);
     buf_init(&s->user, 1024);
-    buf_init(&s->secret, IMAP_COMMAND_PREAUTH_MAX);
     buf_init(&s->fetch.tmp, IMAP_ITEM_MAX);
     buf_init(&s->search.fold, 64 * 1024 * 1024);
     buf_init(&s->search.text, 64 * 1024 * 1024);
@@ -52,8 +51,7 @@ void imap_server_free(struct imap_server *s) {
     imap_list_clear(s);
     imap_keywords_release(&s->keywords);
     imap_reader_release(&s->reader);
-    if (s->secret.p) explicit_bzero(s->secret.p, s->secret.cap);
-    buf_release(&s->secret);
+    sasl_server_release(&s->sasl);
     buf_release(&s->user);
     buf_release(&s->chunk);
     buf_release(&s->bye);

@@ -1,8 +1,5 @@
-#include "base/base64.h"
 #include "base/utf8.h"
 #include "imap/server_impl.h"
-
-enum { SASL_NONE, SASL_PLAIN, SASL_LOGIN_USER, SASL_LOGIN_PASSWORD };
 
 static bool may_auth(const struct imap_server *s) {
     return s->cfg.has_tls || s->cfg.allow_plaintext_auth;
@@ -66,66 +63,37 @@ void imap_cmd_login(struct imap_server *s) {
     if (!refuse_plaintext(s)) ask(s, user, password); // both live until the command is over
 }
 
-/* RFC 4616: authzid NUL authcid NUL password, in s->secret. */
-static void plain(struct imap_server *s) {
-    struct slice authzid, user, password;
+/* What the exchange wants next. */
+static void go_on(struct imap_server *s, enum sasl_step step) {
+    struct slice authzid = buf_slice(&s->sasl.authzid), user = buf_slice(&s->sasl.authcid);
 
-    if (!slice_cut(buf_slice(&s->secret), 0, &authzid, &user) ||
-        !slice_cut(user, 0, &user, &password)) {
-        imap_finish_bad(s, "Malformed PLAIN message.");
-        return;
-    }
-    if (authzid.n && !slice_eq(authzid, user)) {
-        imap_finish(s, "NO", S("AUTHORIZATIONFAILED"), S("Acting for others is not allowed."));
-        return;
-    }
-    ask(s, user, password);
-}
-
-static void prompt(struct imap_server *s, unsigned sasl, struct slice text) {
-    s->sasl = sasl;
-    s->mode = MODE_AUTH;
-    imap_reader_reset(&s->reader);
-    buf_add(&s->out, S("+ "));
-    base64_put(&s->out, text);
-    buf_add(&s->out, S("\r\n"));
-}
-
-/* One message of the client, base64. */
-static void answer(struct imap_server *s, struct slice b64) {
-    size_t from = s->secret.n;
-
-    if (s->sasl != SASL_LOGIN_PASSWORD) {
-        if (s->secret.p) explicit_bzero(s->secret.p, s->secret.n);
-        buf_reset(&s->secret);
-        from = 0;
-    }
-    if (!base64_get(&s->secret, b64)) {
-        s->mode = MODE_COMMAND;
-        imap_finish_bad(s, "Invalid base64.");
-        return;
-    }
-    if (s->sasl == SASL_LOGIN_USER) {
-        buf_addc(&s->secret, 0); // so that name and password stay apart
-        prompt(s, SASL_LOGIN_PASSWORD, S("Password:"));
+    if (step == SASL_CHALLENGE) {
+        s->mode = MODE_AUTH;
+        imap_reader_reset(&s->reader);
+        buf_add(&s->out, S("+ "));
+        buf_add(&s->out, buf_slice(&s->sasl.out));
+        buf_add(&s->out, S("\r\n"));
         return;
     }
     s->mode = MODE_COMMAND;
-    if (s->sasl == SASL_PLAIN) plain(s);
-    else
-        ask(s, slice_first(buf_slice(&s->secret), from - 1),
-            slice_from(buf_slice(&s->secret), from));
+    switch (step) {
+    case SASL_CHALLENGE: break;
+    case SASL_VERIFY:
+        if (authzid.n && !slice_eq(authzid, user))
+            imap_finish(s, "NO", S("AUTHORIZATIONFAILED"), S("Acting for others is not allowed."));
+        else ask(s, user, buf_slice(&s->sasl.password)); // both live until the answer
+        break;
+    case SASL_CANCELLED: imap_finish_bad(s, "Authentication cancelled."); break;
+    case SASL_MALFORMED: imap_finish_bad(s, "Malformed authentication message."); break;
+    case SASL_UNSUPPORTED:
+        imap_finish(s, "NO", S("CANNOT"), S("Unsupported authentication mechanism."));
+        break;
+    }
+    if (s->open != IMAP_EV_LOGIN) sasl_server_release(&s->sasl);
 }
 
 void imap_auth_line(struct imap_server *s, struct slice line) {
-    if (slice_eq(line, S("*"))) {
-        s->mode = MODE_COMMAND;
-        imap_finish_bad(s, "Authentication cancelled.");
-        return;
-    }
-    // the line is in the reader, which a prompt resets: decode first
-    answer(s, line);
-    if (s->mode == MODE_COMMAND) s->sasl = SASL_NONE;
+    go_on(s, sasl_server_step(&s->sasl, line));
 }
 
 void imap_cmd_authenticate(struct imap_server *s) {
@@ -136,18 +104,9 @@ void imap_cmd_authenticate(struct imap_server *s) {
         imap_finish_bad(s, "Expected a mechanism.");
         return;
     }
-    s->sasl = slice_ieq(mech, S("PLAIN"))   ? SASL_PLAIN
-              : slice_ieq(mech, S("LOGIN")) ? SASL_LOGIN_USER
-                                            : SASL_NONE;
-    if (s->sasl == SASL_NONE) {
-        imap_finish(s, "NO", S("CANNOT"), S("Unsupported authentication mechanism."));
-    } else if (refuse_plaintext(s)) {
-        return;
-    } else if (initial.n) {
-        answer(s, slice_eq(initial, S("=")) ? S("") : initial);
-    } else {
-        prompt(s, s->sasl, s->sasl == SASL_PLAIN ? S("") : S("Username:"));
-    }
+    if (!(sasl_find(mech) & SASL_OURS)) go_on(s, SASL_UNSUPPORTED);
+    else if (!refuse_plaintext(s))
+        go_on(s, sasl_server_start(&s->sasl, mech, initial.n > 0, initial));
 }
 
 void imap_server_login_result(struct imap_server *s, enum imap_login r) {
@@ -170,6 +129,5 @@ void imap_server_login_result(struct imap_server *s, enum imap_login r) {
         s->bad_logins++;
         imap_finish(s, "NO", S("AUTHENTICATIONFAILED"), S("Authentication failed."));
     }
-    if (s->secret.p) explicit_bzero(s->secret.p, s->secret.n);
-    buf_reset(&s->secret);
+    sasl_server_release(&s->sasl);
 }

@@ -16,6 +16,7 @@
 #include "imap/server.h"
 #include "imap/set.h"
 #include "imap/token.h"
+#include "sasl/server.h"
 
 enum { EVENTS_MAX = 8, COMMAND_ARENA_MAX = 32 * 1024 * 1024 };
 
@@ -116,8 +117,8 @@ struct imap_server {
     bool append_refused;
 
     /* login */
-    struct buf user, secret, bye;
-    unsigned sasl; /* server_auth.c */
+    struct buf user, bye;
+    struct sasl_server sasl; /* of an AUTHENTICATE under way, until it is answered */
     unsigned bad_commands, bad_logins;
 
     /* the selected mailbox */
