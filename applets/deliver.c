@@ -17,7 +17,7 @@ struct args {
 static const struct opt opts[] = {
     TEXT('f', "from", from, "ADDRESS", "the envelope sender, for Return-Path"),
     TEXT(0, "maildir", maildir, "DIR",
-         "into this directory's Maildir, whoever owns it; no RECIPIENT then"),
+         "into the Maildir DIR (with cur, new, tmp); no RECIPIENT then"),
     TEXT('m', "mailbox", mailbox, "NAME", "into this mailbox instead of INBOX; made when missing"),
     OPT_END,
 };
@@ -40,12 +40,13 @@ static struct slice without_mbox_line(struct slice m) {
     return m;
 }
 
+/* `name` NULL: `home` is a Maildir itself. */
 static enum err_code to_home(const char *home, const char *name, const struct args *args,
                              struct slice message, struct err *e) {
     struct buf head;
     struct slice parts[2];
     struct store *s;
-    enum err_code code = store_open(home, &s, e);
+    enum err_code code = name ? store_open(home, &s, e) : store_open_maildir(home, &s, e);
 
     if (code != OK) return code;
     buf_init(&head, 8192);

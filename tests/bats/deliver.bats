@@ -46,9 +46,9 @@ PY
     err_has elsewhere.test
 }
 
-@test "--maildir delivers into any directory, --mailbox into a folder made for it" {
+@test "--maildir delivers into that Maildir, --mailbox into a folder made for it" {
     deliver 0 --maildir "$T/some" < <(message x)
-    [[ $(find some/Maildir/new -type f | wc -l) == 1 ]]
+    [[ $(find some/new -type f | wc -l) == 1 ]]
     deliver 0 -m 'Lists/Größe' ann < <(message x)
     [[ $(find a/mail/a.test/ann/Maildir/.Lists* -path '*/new/*' -type f | wc -l) == 1 ]]
 }
