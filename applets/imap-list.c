@@ -32,7 +32,7 @@ enum {
     TIMEOUT_S = 60,
     ROW_MAX = 4 * 1024 * 1024,    /* one line of output */
     UIDS_PER_FETCH = 300,         /* keeps the command below any server's limit on lines */
-    UIDS_MAX = 50 * 1000 * 1000,  /* messages of a search */
+    UIDS_MAX = 20 * 1000 * 1000,  /* messages of a search */
     BOXES_MAX = 100000,           /* mailboxes of an account */
     BOX_BYTES = 64 * 1024 * 1024, /* their names and attributes */
     NOOP_S = 20,                  /* --watch without IDLE */
@@ -70,6 +70,7 @@ static const struct opt opts[] = {
 static const struct exit_doc exits[] = {
     {0, "done"},
     {64, "the command line is wrong, or the server does not understand the query"},
+    {65, "the server tells of more mailboxes or messages than can be"},
     {66, "there is no such mailbox or message"},
     {69, "the server said no, or a library is missing"},
     {73, "a file cannot be made"},
@@ -95,6 +96,7 @@ struct run {
     struct err err;   /* of a handler: ends the run */
     struct buf row;   /* the line being made */
     struct buf plain; /* a decoded text */
+    struct buf bye;   /* why the server goes, in its words */
     size_t shown;
     bool has_head;
     uint64_t uidvalidity;
@@ -152,10 +154,16 @@ static void note(struct run *r, const struct imap_client_event *ev) {
 
     slice_cut(ev->code, ' ', &word, &rest);
     if (slice_ieq(word, S("UIDVALIDITY"))) num_parse(rest, UINT32_MAX, &r->uidvalidity);
+    if (ev->status != IMAP_CL_BYE) return;
+    buf_reset(&r->bye);
+    cells_put(&r->bye, ev->text, WHY_MAX, false);
 }
 
 static enum err_code ended(struct run *r, const struct imap_client_event *ev, struct err *e) {
-    if (r->pump.err.code && (r->pump.is_broken || ev->err.code == ERR_CLOSED)) *e = r->pump.err;
+    if (r->bye.n > 0)
+        err_set(e, ERR_CLOSED, "the server ended the session: %.*s", SP(buf_slice(&r->bye)));
+    else if (r->pump.err.code && (r->pump.is_broken || ev->err.code == ERR_CLOSED))
+        *e = r->pump.err;
     else if (ev->err.code) *e = ev->err;
     else err_set(e, ERR_CLOSED, "the server ended the session");
     return e->code;
@@ -941,6 +949,7 @@ static int run(struct context *ctx, const void *p) {
     arena_init(&r.arena, BOX_BYTES);
     buf_init(&r.row, ROW_MAX);
     buf_init(&r.plain, ROW_MAX);
+    buf_init(&r.bye, 4096);
     buf_init(&password, SECRET_MAX);
     buf_init(&mailbox, IMAP_MAILBOX_NAME_MAX);
     code = dial_target_parse(ctx->operands[0], &r.arena, &to, &e);
@@ -962,6 +971,7 @@ static int run(struct context *ctx, const void *p) {
     buf_release(&mailbox);
     buf_release(&r.row);
     buf_release(&r.plain);
+    buf_release(&r.bye);
     arena_release(&r.arena);
     free(r.boxes);
     free(r.uids);
