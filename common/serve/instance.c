@@ -17,7 +17,7 @@
 #include "sys/file.h"
 #include "sys/notify.h"
 
-enum { PASSWORDS_WAITING = 256, LEASE_EVERY_MS = 30 * 1000 };
+enum { PASSWORDS_WAITING = 256, LEASE_EVERY_MS = 30 * 1000, AGAIN_MS = 50, AGAIN_MAX = 20 };
 
 static bool is_named(const char *const *names, size_t n, const char *name) {
     for (size_t i = 0; i < n; i++)
@@ -105,21 +105,26 @@ static void *keep_queue(void *p) {
     struct keeper *k = p;
     int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     mono_t next = 0;
+    unsigned again = 0;
 
     if (watch >= 0)
         inotify_add_watch(watch, queue_dir(k->i->server.queue), IN_MOVED_TO | IN_CREATE);
     while (!k->is_over) {
         struct pollfd f = {.fd = watch, .events = POLLIN};
-        bool woken = poll(&f, 1, 500) > 0;
+        bool woken = poll(&f, 1, again ? AGAIN_MS : 500) > 0;
+        unsigned held = 0;
         char events[4096];
         struct err e = {0};
 
         while (watch >= 0 && read(watch, events, sizeof events) > 0) {
         }
         queue_obey(k->i->server.queue);
-        if (!woken && clock_mono() < next) continue;
+        if (!woken && !again && clock_mono() < next) continue;
         next = clock_mono() + LEASE_EVERY_MS;
-        if (queue_lease(k->i->server.queue, NULL, &e) != OK)
+        /* A segment is seen when it is made, while sendmail still holds it: look again soon. */
+        again = woken ? AGAIN_MAX : again ? again - 1 : 0;
+        if (queue_lease(k->i->server.queue, &held, &e) == OK) again = held ? again : 0;
+        else
             log_event(k->i->log, LEVEL_ERROR, "cannot read the queue", "why", slice_str(e.msg),
                       NULL);
     }
