@@ -2,7 +2,7 @@
  *
  * Extensions: LITERAL- (RFC 7888), IDLE (2177), NAMESPACE (2342), ID (2971), UNSELECT (3691),
  * UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161), SPECIAL-USE (6154), MOVE (6851),
- * response codes of RFC 5530.
+ * STATUS=SIZE (8438), response codes of RFC 5530.
  *
  * The engine parses, keeps the session's view of the selected mailbox (which message has which
  * sequence number), and writes. Whatever needs the store is an event that the host answers with a
@@ -110,6 +110,7 @@ struct imap_mailbox_info {
 
 struct imap_status {
     uint32_t messages, recent, uidnext, uidvalidity, unseen;
+    uint64_t size_bytes; /* sum of RFC822.SIZE; only looked at when asked for */
 };
 
 /* STATUS items, as bits of imap_event.items. */
@@ -118,7 +119,8 @@ enum {
     IMAP_STATUS_RECENT = 1 << 1,
     IMAP_STATUS_UIDNEXT = 1 << 2,
     IMAP_STATUS_UIDVALIDITY = 1 << 3,
-    IMAP_STATUS_UNSEEN = 1 << 4
+    IMAP_STATUS_UNSEEN = 1 << 4,
+    IMAP_STATUS_SIZE = 1 << 5 /* RFC 8438 */
 };
 
 /* What FETCH or SEARCH wants to know about a message, as bits of imap_event.items. */

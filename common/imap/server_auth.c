@@ -10,7 +10,7 @@ void imap_put_capabilities(struct imap_server *s) {
 
     buf_add(b, S("IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE"));
     if (s->user.n) {
-        buf_add(b, S(" NAMESPACE CHILDREN SPECIAL-USE UNSELECT UIDPLUS MOVE"));
+        buf_add(b, S(" NAMESPACE CHILDREN SPECIAL-USE UNSELECT UIDPLUS MOVE STATUS=SIZE"));
         return;
     }
     if (s->cfg.can_starttls && !s->cfg.has_tls) buf_add(b, S(" STARTTLS"));

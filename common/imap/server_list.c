@@ -241,7 +241,7 @@ static const struct {
 } status_items[] = {
     {IMAP_STATUS_MESSAGES, S_INIT("MESSAGES")}, {IMAP_STATUS_RECENT, S_INIT("RECENT")},
     {IMAP_STATUS_UIDNEXT, S_INIT("UIDNEXT")},   {IMAP_STATUS_UIDVALIDITY, S_INIT("UIDVALIDITY")},
-    {IMAP_STATUS_UNSEEN, S_INIT("UNSEEN")},
+    {IMAP_STATUS_UNSEEN, S_INIT("UNSEEN")},     {IMAP_STATUS_SIZE, S_INIT("SIZE")},
 };
 
 static bool take_items(struct imap_server *s) {
@@ -278,7 +278,8 @@ void imap_cmd_status(struct imap_server *s) {
 }
 
 void imap_server_status(struct imap_server *s, const struct imap_status *st) {
-    const uint32_t v[] = {st->messages, st->recent, st->uidnext, st->uidvalidity, st->unseen};
+    const uint64_t v[] = {st->messages,    st->recent, st->uidnext,
+                          st->uidvalidity, st->unseen, st->size_bytes};
     bool is_first = true;
 
     if (s->open != IMAP_EV_STATUS) return;
@@ -288,7 +289,8 @@ void imap_server_status(struct imap_server *s, const struct imap_status *st) {
     buf_add(&s->out, S(" ("));
     for (size_t i = 0; i < COUNT_OF(status_items); i++) {
         if (!(s->items & status_items[i].bit)) continue;
-        buf_addf(&s->out, is_first ? "%.*s %u" : " %.*s %u", SP(status_items[i].name), v[i]);
+        buf_addf(&s->out, is_first ? "%.*s %llu" : " %.*s %llu", SP(status_items[i].name),
+                 (unsigned long long)v[i]);
         is_first = false;
     }
     buf_add(&s->out, S(")\r\n"));

@@ -52,7 +52,7 @@ same = ("uid", "size", "date", "from", "to", "subject", "message_id")
 for what in ("list", "found"):
     a, b = ([{k: m[k] for k in same} for m in load(f"{who}.{what}")] for who in ("dovecot", "our"))
     assert a == b and a, what
-a, b = ({m["mailbox"]: (m["messages"], m["uidnext"]) for m in load(f"{who}.boxes")} for who in ("dovecot", "our"))
+a, b = ({m["mailbox"]: (m["messages"], m["uidnext"], m["size"]) for m in load(f"{who}.boxes")} for who in ("dovecot", "our"))
 assert "Grüße" in a and all(b[k] == v for k, v in a.items()), (a, b)
 PY
 }

@@ -161,7 +161,7 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
     struct imap_server *s = h->s;
     struct host_msg *m;
     struct imap_content content = {0};
-    struct imap_status st = {3, 1, h->uidnext, 7, 2};
+    struct imap_status st = {3, 1, h->uidnext, 7, 2, 4321};
 
     if (ev->type != IMAP_EV_APPEND_DATA && h->in_append_data) {
         buf_addc(&h->log, '\n');
