@@ -40,7 +40,7 @@ static const struct opt opts[] = {
     PREFIX('b', mode, "MODE",
            "m deliver (default), s SMTP on standard input, p list the queue, i check aliases, v "
            "verify addresses, d serve"),
-    FLAG('I', NULL, aliases, "check aliases, as -bi"),
+    FLAG('I', NULL, aliases, NULL), /* as -bi */
     MAYBE('q', NULL, queue, "TIME", "run the queue once, as queue-run"),
     TEXT('N', NULL, notify, "WHEN", "DSN: never, or success,failure,delay"),
     TEXT('R', NULL, ret, "WHAT", "DSN: return full or hdrs"),
