@@ -32,8 +32,15 @@ else ifeq ($(MODE),tsan)
   OPT := -O1 -fno-omit-frame-pointer -fsanitize=thread
   HARD := -fPIE
   LDSAN := -fsanitize=thread
+else ifeq ($(MODE),fuzz)
+  # For libFuzzer: `make fuzz`, or MODE=fuzz fuzz-bins.
+  CC := clang
+  LINKAGE ?= direct
+  OPT := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+  HARD := -fPIE
+  LDSAN := -fsanitize=fuzzer,address,undefined
 else
-  $(error MODE is release, debug, asan or tsan, not $(MODE))
+  $(error MODE is release, debug, asan, tsan or fuzz, not $(MODE))
 endif
 
 DIRECT_LIBS := -lgnutls -lcurl-gnutls -lldns -lunbound -lsqlite3 -lidn2 -lresolv -lcrypt
@@ -100,17 +107,16 @@ $B/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay.o $B/libpostbag.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
-# The searching kind of a fuzz target: clang, libFuzzer, sanitizers.
-build/libfuzzer/%: tests/fuzz/%.c $(COMMON)
+# The searching kind of a fuzz target has libFuzzer's main (MODE=fuzz).
+$B/search/%: $B/tests/fuzz/%.o $B/libpostbag.a
 	@mkdir -p $(@D)
-	$(call say,FUZZ,$@)
-	$(Q)clang $(BASE) -DLINK_DIRECT -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-	  -o $@ $< $(COMMON) $(DIRECT_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
 
 .PHONY: test-bins fuzz-bins quick test test-unit test-wire test-fuzz test-bats test-peers test-crash fuzz
 test-bins: $(UNITBIN) $B/wire/wire $(FUZZBIN)
-fuzz-bins: $(patsubst tests/fuzz/%.c,build/libfuzzer/%,$(FUZZ))
+fuzz-bins: $(patsubst tests/fuzz/%.c,$B/search/%,$(FUZZ))
 quick: ; @tests/run.sh unit wire
 test: ; @tests/deps.sh test && tests/run.sh unit wire fuzz bats peers crash
 test-unit test-wire test-fuzz test-bats test-peers test-crash: ; @tests/run.sh $(@:test-%=%)

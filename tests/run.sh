@@ -77,12 +77,12 @@ fuzz() {
 
 search() {
     local bin name
-    if ! make -s -j"$jobs" fuzz-bins > build/make.log 2>&1; then
+    if ! make -s -j"$jobs" MODE=fuzz fuzz-bins > build/make.log 2>&1; then
         tail -n 30 build/make.log
         add 0 1 0
         return
     fi
-    for bin in build/libfuzzer/*_fuzz; do
+    for bin in build/fuzz/search/*_fuzz; do
         name=$(basename "$bin" _fuzz)
         mkdir -p "build/corpus/$name"
         if timeout $((FUZZ_SECONDS * 3 + 60)) "$bin" -max_total_time="$FUZZ_SECONDS" -timeout=20 -rss_limit_mb=2048 -artifact_prefix=build/ \
@@ -94,13 +94,13 @@ search() {
             add 0 1 0
         fi
     done
-    say "fuzzed $(find build/libfuzzer -name '*_fuzz' | wc -l) targets, $FUZZ_SECONDS s each"
+    say "fuzzed $(find build/fuzz/search -name '*_fuzz' | wc -l) targets, $FUZZ_SECONDS s each"
 }
 
 tap() { # DIRECTORY
     local out ok bad skip
     build release all || return
-    out=$(bats --jobs "$jobs" --no-parallelize-within-files --tap "$1" 2>&1)
+    out=$(bats --jobs $((jobs * 2)) --no-parallelize-within-files --tap "$1" 2>&1)
     ok=$(grep -c '^ok' <<< "$out")
     skip=$(grep -cE '^ok .* # skip' <<< "$out")
     bad=$(grep -c '^not ok' <<< "$out")
