@@ -265,6 +265,14 @@ static void on_verdict(void *user, const char *id, struct slice rcpt, const stru
     buf_release(&reply);
 }
 
+/* Messages that this process has in hand. */
+static size_t queue_left(struct queue *q) {
+    size_t count;
+
+    queue_count(q, &count, NULL);
+    return count;
+}
+
 static int pass(struct context *ctx, struct queue *q, const struct args *args) {
     struct directory directory;
     struct courier courier = {0};
@@ -274,8 +282,9 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args) {
                        .directory = &directory,
                        .courier = &courier};
     struct err e = {0};
+    mono_t deadline = clock_mono() + (mono_t)(args->timeout ? args->timeout : PASS_S) * 1000;
     unsigned held = 0;
-    size_t count = 0;
+    size_t before;
     enum err_code code;
     bool late = false;
 
@@ -284,21 +293,19 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args) {
     /* The lines of the pass itself go to standard output; the log has only what is wrong. */
     ctx->log.level = LEVEL_ERROR;
     if (!args->json) r.on_verdict = on_verdict, r.on_user = ctx;
-    code = queue_lease(q, &held, &e);
-    queue_count(q, &count, NULL);
-    if (code == OK && count > 0) {
-        code = courier_open(ctx->conf, &ctx->log, &courier, &e);
-        if (code == OK && args->all)
-            code = queue_request(q, QUEUE_FLUSH, NULL, 0, NULL) == OK ? OK : OK;
-        if (code == OK) {
-            mono_t deadline =
-                clock_mono() + (mono_t)(args->timeout ? args->timeout : PASS_S) * 1000;
-
-            code = runner_pass(&r, args->jobs ? args->jobs : 20, deadline, &e);
-            late = clock_mono() >= deadline;
-        }
-        courier_close(&courier);
-    }
+    /* A queue with more segments than this process may have descriptors is worked on part by part.
+     */
+    do {
+        before = queue_left(q);
+        code = queue_lease(q, &held, &e);
+        if (code != OK || queue_left(q) == before) break;
+        if (!courier.conf) code = courier_open(ctx->conf, &ctx->log, &courier, &e);
+        if (code == OK && args->all) queue_request(q, QUEUE_FLUSH, NULL, 0, NULL);
+        r.is_stopping = false;
+        if (code == OK) code = runner_pass(&r, args->jobs ? args->jobs : 20, deadline, &e);
+        late = clock_mono() >= deadline;
+    } while (code == OK && !late);
+    if (courier.conf) courier_close(&courier);
     if (code == OK && held > 0 && args->all) {
         /* Another process holds the rest: it is told to try now. */
         if (queue_request(q, QUEUE_FLUSH, NULL, REQUEST_MS, &e) == OK)

@@ -268,7 +268,8 @@ static void commit(struct queue *q, struct queue_op *ops) {
             for (struct queue_op *op = ops; op; op = op->next, i++)
                 if (op->code == OK && q->is_leasing) line_up_new(q, op, starts[i]);
             q->last_commit = clock_wall();
-            if (end > QUEUE_SEGMENT_BYTES || q->writer->messages > QUEUE_SEGMENT_MESSAGES) queue_seal(q);
+            if (end > QUEUE_SEGMENT_BYTES || q->writer->messages > QUEUE_SEGMENT_MESSAGES)
+                queue_seal(q);
         }
     }
     buf_release(&env);

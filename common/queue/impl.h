@@ -65,6 +65,7 @@ struct queue {
     pthread_mutex_t lock;
     bool is_leasing;
     struct segment *segments;
+    size_t segment_max; /* more would take the descriptors that others need */
     struct queue_msg *messages;
     size_t message_count, out_count;
     struct heap heap[QUEUE_LANES];

@@ -81,9 +81,10 @@ void queue_new_id(char id[QUEUE_ID_MAX]);
 enum queue_lane { QUEUE_LOCAL, QUEUE_REMOTE, QUEUE_LANES };
 enum queue_state { QUEUE_PENDING, QUEUE_DELIVERED, QUEUE_FAILED };
 
-/* Lease every segment that nobody else works on, read it, and line its messages up. May be called
- * again to find new segments. `*held` (may be NULL) gets the number of segments others hold. From
- * then on messages that are put in by this process are lined up too. */
+/* Lease every segment that nobody else works on, read it, and line its messages up; at most as many
+ * segments as a quarter of the descriptors. May be called again to find new segments. `*held` (may
+ * be NULL) gets the number of segments others hold. From then on messages that are put in by this
+ * process are lined up too. */
 enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e);
 /* The next message of `lane` whose time has come, or NULL. */
 struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now);

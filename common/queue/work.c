@@ -27,6 +27,7 @@ enum err_code queue_open(const char *dir, const struct log *log, struct queue **
         return err_set(e, ERR_LIMIT, "the path %s is too long", dir);
     }
     q->log = log;
+    q->segment_max = fd_raise_limit(65536) / 4;
     pthread_mutex_init(&q->writing, NULL);
     pthread_mutex_init(&q->pending_lock, NULL);
     pthread_mutex_init(&q->lock, NULL);
@@ -431,11 +432,17 @@ enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e) {
     code = segment_names(q, &names, &count, e);
     for (size_t i = 0; code == OK && i < count; i++) {
         bool have = false;
+        size_t open = 0;
 
         pthread_mutex_lock(&q->lock);
-        for (struct segment *s = q->segments; s && !have; s = s->next)
+        for (struct segment *s = q->segments; s && !have; s = s->next, open++)
             have = strcmp(s->name, names[i]) == 0;
         pthread_mutex_unlock(&q->lock);
+        if (open >= q->segment_max) {
+            log_event(q->log, LEVEL_WARN,
+                      "the queue has more segments than descriptors; the rest waits", NULL);
+            break;
+        }
         if (!have) code = lease_one(q, names[i], &others, e);
     }
     segment_names_free(names, count);

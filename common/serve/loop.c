@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "serve/server.h"
@@ -62,7 +61,7 @@ static uint64_t pack(enum event_kind kind, uint32_t number, uint32_t generation)
 
 enum err_code loop_new(struct server *server, unsigned threads, struct loop **out, struct err *e) {
     struct loop *l = calloc(1, sizeof *l);
-    struct rlimit files;
+    size_t files;
     struct epoll_event ev = {.events = EPOLLIN, .data.u64 = KIND_READY};
 
     if (!l) return err_set(e, ERR_MEMORY, "no memory for the server");
@@ -74,13 +73,9 @@ enum err_code loop_new(struct server *server, unsigned threads, struct loop **ou
     l->ready_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC | EFD_SEMAPHORE);
     l->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max > 65536 ? 65536 : files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    l->slot_max = LOOP_SESSIONS_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < l->slot_max + 512)
-        l->slot_max = files.rlim_cur > 640 ? (size_t)files.rlim_cur - 512 : 128;
+    files = fd_raise_limit(65536);
+    l->slot_max =
+        files < LOOP_SESSIONS_MAX + 512 ? (files > 640 ? files - 512 : 128) : LOOP_SESSIONS_MAX;
     l->slots = calloc(l->slot_max, sizeof *l->slots);
     if (!l->slots || l->epoll < 0 || l->ready_fd < 0 || l->stop_fd < 0 ||
         epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->ready_fd, &ev) < 0) {

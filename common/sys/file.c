@@ -6,10 +6,23 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { READ_CHUNK = 64 * 1024 };
+
+size_t fd_raise_limit(size_t most) {
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0) return 1024;
+    if (files.rlim_cur < files.rlim_max && files.rlim_cur < most) {
+        files.rlim_cur = files.rlim_max < most ? files.rlim_max : most;
+        setrlimit(RLIMIT_NOFILE, &files);
+        getrlimit(RLIMIT_NOFILE, &files);
+    }
+    return files.rlim_cur < most ? (size_t)files.rlim_cur : most;
+}
 
 void fd_close(int *fd) {
     if (*fd >= 0) close(*fd);

@@ -29,6 +29,9 @@ enum err_code file_mkdirs(const char *path, mode_t mode, struct err *e);
 enum err_code file_check_secret(const char *path, struct err *e);
 /* Remove a directory and all below it, not following links; for directories of our own making. */
 enum err_code file_remove_tree(const char *path, struct err *e);
+/* Let this process have as many descriptors as its hard limit allows, up to `most`; returns how
+ * many. */
+size_t fd_raise_limit(size_t most);
 /* `*fd` is closed unless negative, and set to -1. For descriptors whose errors mean nothing. */
 void fd_close(int *fd);
 

@@ -307,3 +307,14 @@ PY
     qr 0 --all --relay "127.0.0.1:$P,ann,$T/pw"
     [[ $(sink_count s) == 1 ]]
 }
+
+@test "a queue with more segments than descriptors is worked on part by part" {
+    site a
+    user a ann pw
+    for i in $(seq 150); do run_postbag 0 sendmail -C a.conf -f '<>' ann@a.test <<< "m$i"; done
+    ulimit -n 128
+    run_postbag 0 queue-run -C a.conf
+    [[ $(find "$(maildir a ann)/new" -type f | wc -l) == 150 ]]
+    run_postbag 0 queue-run -C a.conf --list
+    out_has 'queue is empty'
+}
