@@ -1,5 +1,6 @@
 /* One line per applet, sorted by name. */
 APPLET(account)
+APPLET(addr)
 APPLET(config)
 APPLET(deliver)
 APPLET(imap_list)

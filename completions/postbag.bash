@@ -4,7 +4,7 @@ _postbag() {
     [[ ${COMP_WORDS[COMP_CWORD-1]} == = ]] && { mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; }
     if [[ $cmd == postbag ]]; then
         if (( COMP_CWORD == 1 )); then
-            words="--list --install --version --help account config deliver imap-list mx-lookup pop3-fetch queue-run mailq sendmail newaliases serve smtp-probe"
+            words="--list --install --version --help account addr config deliver imap-list mx-lookup pop3-fetch queue-run mailq sendmail newaliases serve smtp-probe"
             mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
             return
         fi
@@ -12,6 +12,7 @@ _postbag() {
     fi
     case $cmd in
     account) words=" --home= --json --data= --domain= --accounts= --config= --help" ;;
+    addr) words=" --json --config= --help" ;;
     config) words=" --origin --json --hostname= --domain= --data= --user= --listen= --tls= --tls-ca= --relay= --relay-from= --relay-tls= --resolver= --dnssec= --trust-anchor= --accounts= --aliases= --mx-port= --message-size-limit= --queue-lifetime= --retry= --plaintext-auth= --log= --config= --help" ;;
     deliver) words=" --from= --maildir= --mailbox= --data= --domain= --accounts= --aliases= --message-size-limit= --config= --help" ;;
     imap-list) words=" --search= --uid= --fetch= --save= --watch --caps --raw --password-file= --password-fd= --password-command= --plaintext --require-tls --insecure --timeout= --json --tls-ca= --resolver= --dnssec= --trust-anchor= --config= --help" ;;
@@ -30,4 +31,4 @@ _postbag() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
     fi
 }
-complete -F _postbag postbag account config deliver imap-list mx-lookup pop3-fetch queue-run mailq sendmail newaliases serve smtp-probe
+complete -F _postbag postbag account addr config deliver imap-list mx-lookup pop3-fetch queue-run mailq sendmail newaliases serve smtp-probe

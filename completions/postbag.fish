@@ -1,5 +1,6 @@
 # fish completion of postbag; made from its tables by `make completions`
 complete -c postbag -n __fish_use_subcommand -f -a account -d 'add, remove and list accounts, and set their passwords'
+complete -c postbag -n __fish_use_subcommand -f -a addr -d 'read addresses as mail headers have them'
 complete -c postbag -n __fish_use_subcommand -f -a config -d 'check the settings, or show them and where they come from'
 complete -c postbag -n __fish_use_subcommand -f -a deliver -d 'put a message into local mailboxes'
 complete -c postbag -n __fish_use_subcommand -f -a imap-list -d 'list, search, watch and fetch what an IMAP server has'
@@ -16,6 +17,9 @@ complete -c postbag -n '__fish_seen_subcommand_from account' -l domain -r -d 'do
 complete -c postbag -n '__fish_seen_subcommand_from account' -l accounts -r -d 'passwd-file of users (default: DATA/accounts)'
 complete -c postbag -n '__fish_seen_subcommand_from account' -s C -l config -r -d 'read settings from FILE'
 complete -c postbag -n '__fish_seen_subcommand_from account' -s h -l help -d 'show the options'
+complete -c postbag -n '__fish_seen_subcommand_from addr' -l json -d 'one JSON object per address: name, local, domain, group'
+complete -c postbag -n '__fish_seen_subcommand_from addr' -s C -l config -r -d 'read settings from FILE'
+complete -c postbag -n '__fish_seen_subcommand_from addr' -s h -l help -d 'show the options'
 complete -c postbag -n '__fish_seen_subcommand_from config' -s o -l origin -d 'say where each value comes from'
 complete -c postbag -n '__fish_seen_subcommand_from config' -l json -d 'one JSON object per line'
 complete -c postbag -n '__fish_seen_subcommand_from config' -l hostname -r -d 'name of this host in greetings and Received fields (default: the system\'s)'

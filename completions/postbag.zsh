@@ -1,4 +1,4 @@
-#compdef postbag account config deliver imap-list mx-lookup pop3-fetch queue-run mailq sendmail newaliases serve smtp-probe
+#compdef postbag account addr config deliver imap-list mx-lookup pop3-fetch queue-run mailq sendmail newaliases serve smtp-probe
 # zsh completion of postbag; made from its tables by `make completions`
 _postbag() {
     local cmd=$service
@@ -6,6 +6,7 @@ _postbag() {
         if (( CURRENT == 2 )); then
             local -a applets=(
                 'account:add, remove and list accounts, and set their passwords'
+                'addr:read addresses as mail headers have them'
                 'config:check the settings, or show them and where they come from'
                 'deliver:put a message into local mailboxes'
                 'imap-list:list, search, watch and fetch what an IMAP server has'
@@ -30,6 +31,11 @@ _postbag() {
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
+        '--config=[read settings from FILE]:FILE:_files' \
+        '--help[show the options]' \
+        '*:operand:_files' ;;
+    addr) _arguments \
+        '--json[one JSON object per address\: name, local, domain, group]' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
         '*:operand:_files' ;;
