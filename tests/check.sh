@@ -57,7 +57,16 @@ done
 # 5. the applet table is sorted
 grep '^APPLET' applets/list.h | LC_ALL=C sort -c 2> /dev/null || complain "applets/list.h is not sorted"
 
-# 6. shell scripts
+# 6. standards: what the code names is in man/standards.tsv, and what is done there is named in the code
+while read -r rfc; do
+    grep -q "^$rfc	" man/standards.tsv || complain "man/standards.tsv lacks RFC $rfc, which the code names"
+done < <(grep -rhoE 'RFC [0-9]{3,5}' applets common | sed 's/RFC //' | sort -u)
+while IFS=$'\t' read -r rfc status _; do
+    case $status in yes | partial) ;; *) continue ;; esac
+    grep -rqE "RFC $rfc\b|\b$rfc\b" applets common || complain "man/standards.tsv says $status to RFC $rfc, which no code names"
+done < man/standards.tsv
+
+# 7. shell scripts
 if command -v shellcheck > /dev/null; then
     shellcheck -S warning tests/*.sh tests/*/*.sh .ci/run > build/check.out 2>&1 || { head -n 20 build/check.out; complain "shellcheck"; }
 fi
