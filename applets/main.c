@@ -125,7 +125,7 @@ static int generate(int argc, char **argv) {
         return complain(exit_of(&e), "%s", e.msg);
     if (strcmp(argv[2], "postbag.conf") == 0) conf_man(buf_slice(&in), stdout);
     else if (applet_find(argv[2])) applet_man(applet_find(argv[2]), buf_slice(&in), stdout);
-    else fwrite(in.p, 1, in.n, stdout);
+    else overview_man(buf_slice(&in), stdout);
     buf_release(&in);
     return EX_OK;
 }

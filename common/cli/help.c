@@ -168,6 +168,23 @@ void applet_man(const struct applet *a, struct slice template, FILE *out) {
     }
 }
 
+void overview_man(struct slice template, FILE *out) {
+    struct slice line;
+
+    while (slice_line(&template, &line)) {
+        if (!slice_eq(line, S("@APPLETS@"))) {
+            fprintf(out, "%.*s\n", SP(line));
+            continue;
+        }
+        fputs(".Bl -tag -width \"mx-lookup\" -offset indent\n", out);
+        for (const struct applet *const *a = applet_table; *a; a++) {
+            fprintf(out, ".It Xr postbag-%s 1\n", (*a)->name);
+            put_mdoc(out, slice_str((*a)->summary));
+        }
+        fputs(".El\n", out);
+    }
+}
+
 void conf_man(struct slice template, FILE *out) {
     struct slice line;
 

@@ -17,7 +17,13 @@
 #include "sys/file.h"
 #include "sys/notify.h"
 
-enum { PASSWORDS_WAITING = 256, LEASE_EVERY_MS = 30 * 1000, AGAIN_MS = 50, AGAIN_MAX = 20 };
+enum {
+    PASSWORDS_WAITING = 256,
+    LEASE_EVERY_MS = 30 * 1000,
+    OBEY_EVERY_MS = 5000,
+    AGAIN_MS = 50,
+    AGAIN_MAX = 20
+};
 
 static bool is_named(const char *const *names, size_t n, const char *name) {
     for (size_t i = 0; i < n; i++)
@@ -104,7 +110,7 @@ struct keeper {
 static void *keep_queue(void *p) {
     struct keeper *k = p;
     int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    mono_t next = 0;
+    mono_t next = 0, obey = 0;
     unsigned again = 0;
 
     if (watch >= 0)
@@ -118,7 +124,11 @@ static void *keep_queue(void *p) {
 
         while (watch >= 0 && read(watch, events, sizeof events) > 0) {
         }
-        queue_obey(k->i->server.queue);
+        /* Requests and segments announce themselves; now and then it is looked all the same. */
+        if (woken || again || clock_mono() >= obey) {
+            queue_obey(k->i->server.queue);
+            obey = clock_mono() + OBEY_EVERY_MS;
+        }
         if (!woken && !again && clock_mono() < next) continue;
         next = clock_mono() + LEASE_EVERY_MS;
         /* A segment is seen when it is made, while sendmail still holds it: look again soon. */
