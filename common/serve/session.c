@@ -118,9 +118,9 @@ static enum io shake(struct session *s, mono_t now) {
     if (r == IO_EOF) {
         char text[ADDR_TEXT_MAX];
 
-        log_event(s->server->log, LEVEL_NOTE, "TLS handshake failed", "service",
-                  slice_str(conf_service_name(s->service)), "client",
-                  slice_str(addr_host(&s->peer, text)), "why", slice_str(e.msg), NULL);
+        log_event(s->server->log, e.code == ERR_CLOSED ? LEVEL_DEBUG : LEVEL_NOTE,
+                  "TLS handshake failed", "service", slice_str(conf_service_name(s->service)),
+                  "client", slice_str(addr_host(&s->peer, text)), "why", slice_str(e.msg), NULL);
         s->is_broken = true;
     }
     if (r != IO_OK) return r;
