@@ -126,7 +126,7 @@ fuzz: ; @FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/run.sh search
 .PHONY: demo deps
 demo:
 	@tests/deps.sh demo
-	@+$(MAKE) --no-print-directory all
+	@+$(MAKE) --no-print-directory -j$$(nproc) all
 	@tests/demo.sh
 deps: ; @tests/deps.sh test
 
@@ -148,9 +148,12 @@ BINDIR = $(DESTDIR)$(PREFIX)/bin
 MANDIR = $(DESTDIR)$(PREFIX)/share/man
 install: $B/postbag
 	install -d $(BINDIR) $(MANDIR)/man1 $(MANDIR)/man5
-	install -m 755 $B/postbag $(BINDIR)/postbag
-	for a in $$($B/postbag --list) mailq newaliases; do \
-	  case $$a in config|account) ;; *) ln -sf postbag $(BINDIR)/$$a ;; esac; done
+	install -s -m 755 $B/postbag $(BINDIR)/postbag
+	for a in imap-list mailq mx-lookup newaliases pop3-fetch queue-run sendmail smtp-probe; do \
+	  ln -sf postbag $(BINDIR)/$$a; done
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib
+	ln -sf ../bin/postbag $(DESTDIR)$(PREFIX)/sbin/sendmail
+	ln -sf ../bin/postbag $(DESTDIR)$(PREFIX)/lib/sendmail
 	for m in man/*.1; do n=$$(basename $$m); case $$n in postbag*) ;; *) n=postbag-$$n ;; esac; \
 	  install -m 644 $$m $(MANDIR)/man1/$$n; done
 	install -m 644 man/*.5 $(MANDIR)/man5/

@@ -1,7 +1,6 @@
 /* account: add and remove accounts and set their passwords in the account file. */
 #include <stdlib.h>
 #include <sysexits.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "auth/accounts.h"
@@ -9,6 +8,7 @@
 #include "base/json.h"
 #include "cli/applet.h"
 #include "cli/exit.h"
+#include "cli/secret.h"
 #include "store/store.h"
 #include "sys/file.h"
 
@@ -33,23 +33,23 @@ static const struct exit_doc exits[] = {
     {0, NULL},
 };
 
-/* One line from standard input; from a terminal without echo. */
-static enum err_code read_password(struct context *ctx, struct buf *out, struct err *e) {
-    struct termios was, quiet;
-    bool tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &was) == 0;
+/* One line from standard input; from a terminal without echo, and twice when it is new. */
+static enum err_code read_password(struct context *ctx, bool is_new, struct buf *out,
+                                   struct err *e) {
+    enum err_code code;
+    struct buf again;
     int c;
 
-    if (tty) {
-        fputs("password: ", ctx->err);
-        fflush(ctx->err);
-        quiet = was;
-        quiet.c_lflag &= (tcflag_t)~ECHO;
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-    }
-    while ((c = getc(ctx->in)) != EOF && c != '\n') buf_addc(out, (char)c);
-    if (tty) {
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
-        fputc('\n', ctx->err);
+    if (isatty(STDIN_FILENO)) {
+        code = secret_ask("password: ", out, e);
+        buf_init(&again, PASSWORD_MAX);
+        if (code == OK && is_new) code = secret_ask("the same again: ", &again, e);
+        if (code == OK && is_new && !slice_eq(buf_slice(out), buf_slice(&again)))
+            code = err_set(e, ERR_SYNTAX, "the two passwords differ; nothing was changed");
+        secret_wipe(&again);
+        if (code != OK) return code;
+    } else {
+        while ((c = getc(ctx->in)) != EOF && c != '\n') buf_addc(out, (char)c);
     }
     if (out->n > 0 && out->p[out->n - 1] == '\r') out->n--;
     if (out->bad)
@@ -92,7 +92,7 @@ static enum err_code set_password(struct context *ctx, struct accounts *accounts
 
     buf_init(&password, PASSWORD_MAX);
     buf_init(&stored, 1024);
-    code = read_password(ctx, &password, e);
+    code = read_password(ctx, true, &password, e);
     if (code == OK) code = password_make(buf_slice(&password), &stored, e);
     if (code == OK) code = accounts_put(accounts, name, buf_cstr(&stored), home, e);
     if (password.p) explicit_bzero(password.p, password.cap);
@@ -127,7 +127,7 @@ static enum err_code check(struct context *ctx, struct accounts *accounts, struc
     enum err_code code;
 
     buf_init(&password, PASSWORD_MAX);
-    code = read_password(ctx, &password, e);
+    code = read_password(ctx, false, &password, e);
     if (code == OK) code = accounts_login(accounts, name, buf_slice(&password), &a, e);
     if (password.p) explicit_bzero(password.p, password.cap);
     buf_release(&password);
@@ -151,11 +151,16 @@ static int run(struct context *ctx, const void *p) {
     if (strcmp(verb, "list") == 0)
         code = accounts_walk(accounts, list_one, &(struct listing){ctx, args->json}, &e);
     else if (strcmp(verb, "add") == 0) code = add(ctx, accounts, name, args, &e);
-    else if (strcmp(verb, "remove") == 0) code = accounts_remove(accounts, name, &e);
-    else if (strcmp(verb, "check") == 0) code = check(ctx, accounts, name, &e);
+    else if (strcmp(verb, "remove") == 0) {
+        code = accounts_find(accounts, name, &a, &e);
+        if (code == OK) code = accounts_remove(accounts, name, &e);
+        if (code == OK)
+            fprintf(ctx->out, "%s: removed; the mail stays in %s/Maildir\n", a.name, a.home);
+    } else if (strcmp(verb, "check") == 0) code = check(ctx, accounts, name, &e);
     else if (strcmp(verb, "password") == 0) {
         code = accounts_find(accounts, name, &a, &e);
         if (code == OK) code = set_password(ctx, accounts, name, NULL, &e);
+        if (code == OK) fprintf(ctx->out, "%s: the password is changed\n", a.name);
     } else {
         code = err_set(&e, ERR_USAGE, "\"%s\" is not add, password, check, remove or list", verb);
     }

@@ -1,8 +1,13 @@
 /* config: check the settings, or show them with where each comes from. */
+#include <errno.h>
+#include <pwd.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "cli/applet.h"
+#include "deliver/rcpt.h"
+#include "sys/file.h"
 
 struct args {
     bool origin, json;
@@ -37,6 +42,40 @@ static void show_json(struct context *ctx, const struct setting *s, size_t i) {
     buf_release(&out);
 }
 
+/* One thing that the settings name. Counts what is wrong. */
+static void check_file(struct context *ctx, const char *setting, const char *path, int *bad) {
+    if (!path || access(path, R_OK) == 0) return;
+    warnf(ctx, "%s: cannot read %s: %s", setting, path, strerror(errno));
+    ++*bad;
+}
+
+/* What the words stand for: files, users, accounts, aliases. Every fault is told. */
+static int check_world(struct context *ctx) {
+    const struct conf *c = ctx->conf;
+    struct directory d;
+    struct err e = {0};
+    size_t count;
+    int bad = 0;
+
+    for (size_t i = 0; i < c->tls_pairs; i++) {
+        check_file(ctx, "tls", c->tls[i].cert, &bad);
+        if (strcmp(c->tls[i].key, c->tls[i].cert) != 0) check_file(ctx, "tls", c->tls[i].key, &bad);
+    }
+    if (c->relay.host) check_file(ctx, "tls-ca", c->tls_ca, &bad);
+    if (c->dnssec == DNSSEC_VALIDATE) check_file(ctx, "trust-anchor", c->trust_anchor, &bad);
+    if (c->relay.password_file && file_check_secret(c->relay.password_file, &e) != OK)
+        warnf(ctx, "relay: %s", e.msg), bad++;
+    if (c->user && !getpwnam(c->user)) warnf(ctx, "user: there is no user \"%s\"", c->user), bad++;
+    if (directory_open(c, &d, &e) != OK) {
+        warnf(ctx, "%s", e.msg);
+        return bad + 1;
+    }
+    if (accounts_walk(d.accounts, NULL, NULL, &e) != OK) warnf(ctx, "accounts: %s", e.msg), bad++;
+    if (aliases_check(d.aliases, &count, &e) != OK) warnf(ctx, "aliases: %s", e.msg), bad++;
+    directory_close(&d);
+    return bad;
+}
+
 static int run(struct context *ctx, const void *p) {
     const struct args *args = p;
     const char *what = ctx->operand_count > 0 ? ctx->operands[0] : "show";
@@ -44,6 +83,7 @@ static int run(struct context *ctx, const void *p) {
 
     /* Getting here means that the settings were read without an error. */
     if (strcmp(what, "check") == 0) {
+        if (check_world(ctx) > 0) return EX_CONFIG;
         fprintf(ctx->out, "%s: ok\n", ctx->conf->file ? ctx->conf->file : "defaults");
         return EX_OK;
     }

@@ -82,7 +82,10 @@ static enum err_code to_users(struct context *ctx, const struct args *args, stru
 
             code = directory_expand(&d, slice_str(ctx->operands[i]), &a, &ends, &count, e);
             for (size_t k = 0; code == OK && k < count; k++) {
-                if (!ends[k].is_local)
+                if (ends[k].is_dead)
+                    code = err_mail(e, ERR_NOT_FOUND, STATUS(5, 1, 1), "no such user: %.*s",
+                                    SP(ends[k].address));
+                else if (!ends[k].is_local)
                     code = err_mail(e, ERR_NOT_FOUND, STATUS(5, 1, 1),
                                     "%.*s is not here; use sendmail", SP(ends[k].address));
                 else if (pass == 1 && local_is_loop(message, ends[k].account))

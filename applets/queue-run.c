@@ -13,7 +13,7 @@
 enum { REQUEST_MS = 5000, PASS_S = 3600 };
 
 struct args {
-    bool list, show, hold, release, drop, explain, all, json;
+    bool list, show, hold, release, drop, explain, all, json, quiet;
     unsigned jobs, timeout;
 };
 
@@ -28,6 +28,7 @@ static const struct opt opts[] = {
     FLAG(0, "hold", hold, "keep the messages ID from being tried"),
     FLAG(0, "release", release, "let held messages ID go, at once"),
     FLAG(0, "drop", drop, "remove the messages ID without telling anybody"),
+    FLAG('q', "quiet", quiet, "say nothing of the pass but errors: for cron"),
     FLAG(0, "json", json, "one JSON object per line"),
     OPT_END,
 };
@@ -292,7 +293,7 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args) {
     if (code != OK) return fail(ctx, &e);
     /* The lines of the pass itself go to standard output; the log has only what is wrong. */
     ctx->log.level = LEVEL_ERROR;
-    if (!args->json) r.on_verdict = on_verdict, r.on_user = ctx;
+    if (!args->json && !args->quiet) r.on_verdict = on_verdict, r.on_user = ctx;
     /* A queue with more segments than this process may have descriptors is worked on part by part.
      */
     do {
@@ -310,7 +311,7 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args) {
         /* Another process holds the rest: it is told to try now. */
         if (queue_request(q, QUEUE_FLUSH, NULL, REQUEST_MS, &e) == OK)
             fprintf(ctx->out, "another process works on the rest, and was told to try now\n");
-    } else if (held > 0) {
+    } else if (held > 0 && !args->quiet) {
         fprintf(ctx->err, "postbag %s: another process works on part of the queue\n", ctx->name);
     }
     directory_close(&directory);

@@ -601,9 +601,10 @@ static int check_aliases(struct context *ctx) {
     size_t count = 0;
     enum err_code code = aliases_new(ctx->conf->aliases, &a, &e);
 
-    if (code == OK) code = aliases_check(a, &count, &e);
     if (code != OK) return fail(ctx, &e);
+    code = aliases_check(a, &count, &e);
     aliases_free(a);
+    if (code != OK) return fail(ctx, &e);
     fprintf(ctx->out, "%s: %zu alias%s\n", ctx->conf->aliases, count, count == 1 ? "" : "es");
     return EX_OK;
 }
@@ -627,7 +628,10 @@ static int verify(struct context *ctx) {
         }
         for (size_t k = 0; k < count; k++)
             fprintf(ctx->out, "%s: %s %.*s\n", ctx->operands[i],
-                    ends[k].is_local ? "mailbox" : "elsewhere", SP(ends[k].address));
+                    ends[k].is_dead    ? "no such user"
+                    : ends[k].is_local ? "mailbox"
+                                       : "elsewhere",
+                    SP(ends[k].address));
     }
     arena_release(&a);
     directory_close(&d);

@@ -130,6 +130,7 @@ complete -c postbag -n '__fish_seen_subcommand_from queue-run mailq' -s x -l exp
 complete -c postbag -n '__fish_seen_subcommand_from queue-run mailq' -l hold -d 'keep the messages ID from being tried'
 complete -c postbag -n '__fish_seen_subcommand_from queue-run mailq' -l release -d 'let held messages ID go, at once'
 complete -c postbag -n '__fish_seen_subcommand_from queue-run mailq' -l drop -d 'remove the messages ID without telling anybody'
+complete -c postbag -n '__fish_seen_subcommand_from queue-run mailq' -s q -l quiet -d 'say nothing of the pass but errors: for cron'
 complete -c postbag -n '__fish_seen_subcommand_from queue-run mailq' -l json -d 'one JSON object per line'
 complete -c postbag -n '__fish_seen_subcommand_from queue-run mailq' -l data -r -d 'directory of queue, mail, accounts, keys and state'
 complete -c postbag -n '__fish_seen_subcommand_from queue-run mailq' -l hostname -r -d 'name of this host in greetings and Received fields (default: the system\'s)'

@@ -160,6 +160,7 @@ _postbag() {
         '--hold[keep the messages ID from being tried]' \
         '--release[let held messages ID go, at once]' \
         '--drop[remove the messages ID without telling anybody]' \
+        '--quiet[say nothing of the pass but errors\: for cron]' \
         '--json[one JSON object per line]' \
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \

@@ -42,7 +42,7 @@ step() {
     (cd "$work" && "$@") > "$work/out" 2>&1
     status=$?
     end=$(now)
-    sed "s|$work/||g; s/^/  /" "$work/out" | head -n 30
+    sed "s|$work/||g; s/^/  /" "$work/out" | head -n 60
     if [ $status -eq 0 ]; then
         printf '  %sdone in %d ms%s\n' "$green" $(((end - start) / 1000000)) "$plain"
     else
@@ -117,7 +117,9 @@ printf 'let me send\n' > "$work/alice.pw"
 printf 'let me read\n' > "$work/bob.pw"
 chmod 600 "$work"/*.pw
 
-printf '%sTwo servers, north.example and south.example, and a message with an attachment between them.%s\n' "$bold" "$plain"
+printf '\n%snorth.conf%s (south.conf is like it)\n' "$bold" "$plain"
+sed "s|$work/||; s/^/  /" "$work/north.conf"
+printf '\n%sTwo servers, north.example and south.example, and a message with an attachment between them.%s\n' "$bold" "$plain"
 step '1. An account in each domain' 'postbag account -C north.conf add alice < alice.pw; postbag account -C south.conf add bob < bob.pw' \
     sh -c "$P account -C north.conf add alice < alice.pw && $P account -C south.conf add bob < bob.pw"
 for name in north south; do

@@ -248,7 +248,7 @@ enum err_code accounts_walk(struct accounts *a, void (*visit)(const struct accou
         struct account out;
 
         code = fill(a, &a->lines[i], &out, e);
-        if (code == OK) visit(&out, user);
+        if (code == OK && visit) visit(&out, user);
     }
     pthread_mutex_unlock(&a->lock);
     return code;
@@ -281,7 +281,7 @@ static bool edit(const struct accounts *a, struct slice text, const char *name, 
 
 static enum err_code change(struct accounts *a, const char *name, struct slice put, bool must_exist,
                             struct err *e) {
-    char lock_path[4096];
+    char lock_path[4096], dir[4096];
     struct buf text, out;
     enum err_code code;
     bool found;
@@ -290,6 +290,11 @@ static enum err_code change(struct accounts *a, const char *name, struct slice p
     snprintf(lock_path, sizeof lock_path, "%s.lock", a->conf->accounts);
     fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return err_sys(e, "cannot open %s", lock_path);
+    snprintf(dir, sizeof dir, "%s", a->conf->accounts);
+    if (strrchr(dir, '/')) {
+        *strrchr(dir, '/') = 0;
+        fd_own_like_path(fd, *dir ? dir : "/");
+    }
     buf_init(&text, ACCOUNTS_FILE_MAX);
     buf_init(&out, ACCOUNTS_FILE_MAX);
     code = lock_wait(fd, 0, true, 5000, lock_path, e);

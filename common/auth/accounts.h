@@ -38,7 +38,7 @@ enum err_code accounts_first(struct accounts *a, struct slice domain, struct acc
  * way. */
 enum err_code accounts_login(struct accounts *a, struct slice name, struct slice password,
                              struct account *out, struct err *e);
-/* Call `visit` for each account in the order of the file. */
+/* Call `visit` for each account, by name; NULL: only read and check the file. */
 enum err_code accounts_walk(struct accounts *a, void (*visit)(const struct account *, void *),
                             void *user, struct err *e);
 /* Add, replace (`stored` and maybe `home`, NULL: as it was) or, with `stored` NULL, remove a line;

@@ -61,7 +61,8 @@ void warnf(struct context *ctx, const char *fmt, ...) ATTR_PRINTF(2, 3);
 void applet_help(const struct applet *a, FILE *out);
 /* The generated parts of the manual page: `template` is man/NAME.1.in. */
 void applet_man(const struct applet *a, struct slice template, FILE *out);
-/* postbag(1) from its template: @APPLETS@ becomes the list of applets. Other templates pass unchanged. */
+/* postbag(1) from its template: @APPLETS@ becomes the list of applets. Other templates pass
+ * unchanged. */
 void overview_man(struct slice template, FILE *out);
 /* postbag.conf(5) from its template. */
 void conf_man(struct slice template, FILE *out);

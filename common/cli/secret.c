@@ -1,6 +1,7 @@
 #include "cli/secret.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -12,26 +13,31 @@ void secret_wipe(struct buf *b) {
     buf_release(b);
 }
 
-static enum err_code from_terminal(struct context *ctx, const char *prompt, struct buf *out,
-                                   struct err *e) {
+enum err_code secret_ask(const char *prompt, struct buf *out, struct err *e) {
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
     struct termios was, quiet;
+    bool interrupted = false;
     char c;
 
-    (void)ctx;
     if (fd < 0 || tcgetattr(fd, &was) != 0) {
         fd_close(&fd);
         return err_set(e, ERR_USAGE,
                        "no password: give --password-file, --password-fd or --password-command");
     }
     (void)!write(fd, prompt, strlen(prompt));
+    /* Without ISIG the keys that end a program come as characters: so the echo is restored before
+     * it ends. */
     quiet = was;
-    quiet.c_lflag &= (tcflag_t)~ECHO;
+    quiet.c_lflag &= (tcflag_t) ~(ECHO | ISIG);
     tcsetattr(fd, TCSAFLUSH, &quiet);
-    while (read(fd, &c, 1) == 1 && c != '\n') buf_addc(out, c);
+    while (read(fd, &c, 1) == 1 && c != '\n' && !interrupted) {
+        if (c == (char)was.c_cc[VINTR] || c == (char)was.c_cc[VQUIT]) interrupted = true;
+        else buf_addc(out, c);
+    }
     tcsetattr(fd, TCSAFLUSH, &was);
     (void)!write(fd, "\n", 1);
     close(fd);
+    if (interrupted) raise(SIGINT);
     return OK;
 }
 
@@ -60,6 +66,7 @@ static enum err_code from_fd(const char *text, struct buf *out, struct err *e) {
 
 enum err_code secret_get(struct context *ctx, const struct secret_source *from, const char *prompt,
                          struct buf *out, struct err *e) {
+    (void)ctx;
     enum err_code code = OK;
     size_t lf;
 
@@ -76,7 +83,7 @@ enum err_code secret_get(struct context *ctx, const struct secret_source *from, 
     } else if (from->command) {
         code = from_command(from->command, out, e);
     } else {
-        code = from_terminal(ctx, prompt, out, e);
+        code = secret_ask(prompt, out, e);
     }
     if (code != OK) return code;
     if (out->n > 0 && out->p[out->n - 1] == '\r') out->n--;

@@ -19,6 +19,9 @@ struct secret_source {
  * none and no terminal; ERR_DENIED: others may read the file; ERR_NOT_FOUND, ERR_SYNTAX (empty). */
 enum err_code secret_get(struct context *ctx, const struct secret_source *from, const char *prompt,
                          struct buf *out, struct err *e);
+/* Ask on the terminal without echo; `out` is initialised by the caller. ^C ends the process as
+ * ever, with the terminal as it was. ERR_USAGE: there is no terminal. */
+enum err_code secret_ask(const char *prompt, struct buf *out, struct err *e);
 void secret_wipe(struct buf *b);
 
 #endif

@@ -556,6 +556,7 @@ enum err_code conf_finish(struct conf *c, struct err *e) {
         if (!c->origin[i]) c->origin[i] = "default";
     }
     if (!c->hostname) c->text[ROW_hostname] = c->hostname = own_name(c);
+    c->has_domain = c->domain.n > 0;
     if (c->domain.n == 0) c->text[ROW_domain] = c->domain.v[c->domain.n++] = c->hostname;
     if (!c->data) c->text[ROW_data] = c->data = default_data(c);
     if (!c->accounts) c->text[ROW_accounts] = c->accounts = conf_path(c, "accounts");

@@ -90,6 +90,7 @@ struct conf {
     struct arena arena; /* owns every string here */
     const char *hostname;
     struct conf_list domain;
+    bool has_domain; /* it was set, and not made from hostname */
     const char *data;
     const char *user; /* NULL: stay who we are */
     struct conf_listen listen[CONF_LIST_MAX];

@@ -23,6 +23,9 @@ void directory_close(struct directory *d) {
 
 bool directory_is_local(const struct directory *d, struct slice domain) {
     if (domain.n == 0) return true;
+    /* A host that passes all to a relay and names no domain has no mailboxes: mail to root@ITSELF
+     * goes out too. */
+    if (d->conf->relay.host && !d->conf->has_domain) return false;
     for (size_t i = 0; i < d->conf->domain.n; i++)
         if (slice_ieq(domain, slice_str(d->conf->domain.v[i]))) return true;
     return false;
@@ -134,7 +137,7 @@ struct expansion {
     const struct directory *d;
     struct arena *a;
     struct rcpt_end *ends;
-    size_t count, cap;
+    size_t count, cap, dead;
     struct slice path[ALIAS_DEPTH_MAX + 1]; /* names being expanded */
     size_t depth;
 };
@@ -188,6 +191,14 @@ static enum err_code expand(struct expansion *x, struct slice address, bool may_
         code = find_account(x->d, &n, &account, e);
         if (code == ERR_NOT_FOUND && !may_alias && x->depth > 0)
             return OK; /* a loop without an account ends here */
+        if (code == ERR_NOT_FOUND && x->depth > 0) {
+            /* The others of the alias get their mail all the same. */
+            size_t was = x->count;
+
+            code = add_end(x, false, slice_str(n.text[0]), NULL, e);
+            if (x->count > was) x->ends[was].is_dead = true, x->dead++;
+            return code;
+        }
         if (code == ERR_NOT_FOUND)
             return err_mail(e, ERR_NOT_FOUND, STATUS(5, 1, 1), "no such user: %.*s", SP(address));
         return code != OK ? code : add_end(x, true, slice_str(account.name), &account, e);
@@ -215,6 +226,9 @@ enum err_code directory_expand(const struct directory *d, struct slice address, 
     struct expansion x = {.d = d, .a = a};
     enum err_code code = expand(&x, address, true, e);
 
+    if (code == OK && x.count > 0 && x.dead == x.count)
+        code = err_mail(e, ERR_NOT_FOUND, STATUS(5, 1, 1), "no such user: %.*s",
+                        SP(x.ends[0].address));
     if (code == OK && x.count == 0)
         code = err_mail(e, ERR_NOT_FOUND, STATUS(5, 4, 6), "the alias %.*s leads only to itself",
                         SP(address));

@@ -29,7 +29,8 @@ enum err_code directory_find(const struct directory *d, struct slice address, en
 /* One end of an expansion. */
 struct rcpt_end {
     bool is_local;
-    struct slice address;    /* where to: remote, or the account's name */
+    bool is_dead;         /* an alias names it, and there is no such user: `address` is its name */
+    struct slice address; /* where to: remote, or the account's name */
     struct account *account; /* local */
 };
 /* Follow aliases from `address` to their ends, each once, in `a`. Loops are cut; a name in an alias

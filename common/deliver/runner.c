@@ -360,7 +360,7 @@ static enum err_code forward(struct runner *r, struct job *j, const struct envel
 
     if (!rcpts) return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory to forward");
     for (size_t i = 0; i < count; i++) {
-        if (ends[i].is_local) continue;
+        if (ends[i].is_local || ends[i].is_dead) continue;
         rcpts[n] = *was;
         rcpts[n++].address = ends[i].address;
     }
@@ -403,11 +403,16 @@ static void deliver_rcpt(struct runner *r, struct job *j, size_t i, struct local
         struct local_item *item;
         char key[64];
 
-        if (!ends[k].is_local) continue;
+        if (!ends[k].is_local && !ends[k].is_dead) continue;
         if (!add_item(j, i, &item)) {
             err_mail(&e, ERR_MEMORY, STATUS(4, 3, 0), "no memory to deliver");
             set_err(j, i, &e);
             return;
+        }
+        if (ends[k].is_dead) {
+            err_mail(&item->err, ERR_NOT_FOUND, STATUS(5, 1, 1), "no such user: %.*s",
+                     SP(ends[k].address));
+            continue;
         }
         if (local_is_loop(message, ends[k].account)) {
             err_mail(&item->err, ERR_LIMIT, STATUS(5, 4, 6),
@@ -580,7 +585,8 @@ enum err_code runner_pass(struct runner *r, unsigned jobs, mono_t deadline, stru
     r->courier->give_up = deadline;
     code = runner_start(r, jobs, &t, e);
     if (code != OK) return code;
-    while (clock_mono() < deadline && !r->is_stopping && !queue_is_idle(r->queue, clock_wall())) poll(NULL, 0, 5);
+    while (clock_mono() < deadline && !r->is_stopping && !queue_is_idle(r->queue, clock_wall()))
+        poll(NULL, 0, 5);
     runner_stop(r, t);
     return OK;
 }

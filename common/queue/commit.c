@@ -45,6 +45,7 @@ static enum err_code open_writer(struct queue *q, struct err *e) {
     s->is_writer = true;
     queue_path(q, path, s->name, ".new");
     s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (s->fd >= 0) fd_own_like_path(s->fd, q->dir);
     if (s->fd < 0) {
         code = err_sys(e, "cannot create %s", path);
         free(s);

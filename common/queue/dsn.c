@@ -117,7 +117,7 @@ static void put_original(struct buf *out, struct slice text) {
 
 enum err_code dsn_build(const struct dsn *d, struct buf *out, struct err *e) {
     static const char *const subjects[] = {
-        "Undelivered mail: ", "Delayed mail: ", "Delivered mail: ", "Relayed mail: "};
+        "Undelivered mail:", "Delayed mail:", "Delivered mail:", "Relayed mail:"};
     enum dsn_action action = main_action(d);
     bool full = action == DSN_FAILED && d->is_whole && d->env->ret != RET_HDRS &&
                 (d->env->ret == RET_FULL || d->message.n <= DSN_FULL_MAX);

@@ -63,7 +63,7 @@ struct queue {
     bool has_committer, is_closing;
     /* The worker's side. `lock` guards all below, and segment counts. Taken after `writing`. */
     pthread_mutex_t lock;
-    bool is_leasing;
+    bool is_leasing, has_warned;
     struct segment *segments;
     size_t segment_max; /* more would take the descriptors that others need */
     struct queue_msg *messages;

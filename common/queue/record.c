@@ -148,6 +148,7 @@ static enum err_code open_journal(struct queue *q, struct segment *s, struct err
 
     queue_path(q, path, s->name, ".jnl");
     s->journal_fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (s->journal_fd >= 0) fd_own_like_path(s->journal_fd, q->dir);
     if (s->journal_fd < 0) return err_sys(e, "cannot open %s", path);
     /* A line that a crash tore is ended, so that the next one stands alone. */
     if (fstat(s->journal_fd, &st) == 0 && st.st_size > 0 &&

@@ -382,7 +382,13 @@ static enum err_code lease_one(struct queue *q, const char *name, unsigned *held
         /* Finished meanwhile by another process. */
         code = errno == ENOENT ? OK : err_sys(e, "cannot open %s", path);
         free(s);
-        return code;
+        if (code != ERR_DENIED) return code;
+        /* Somebody else's file does not stop the rest of the mail. */
+        if (!q->has_warned)
+            log_event(q->log, LEVEL_ERROR, "a segment belongs to another user; chown it", "file",
+                      slice_str(path), NULL);
+        q->has_warned = true;
+        return OK;
     }
     code = lock_try(s->fd, LOCK_LEASE, true, path, e);
     if (code == OK && lock_is_held(s->fd, LOCK_WRITER)) code = ERR_BUSY;

@@ -25,6 +25,7 @@ enum err_code writer_open(struct writer *w, int dir_fd, struct store *s, struct 
     w->block = malloc(BLOCK);
     if (!w->block) return err_set(e, ERR_MEMORY, "no memory to write a message");
     w->fd = openat(dir_fd, w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (w->fd >= 0) fd_own_like(w->fd, dir_fd);
     if (w->fd < 0) {
         enum err_code code = err_sys(e, "cannot write a message");
 

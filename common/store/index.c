@@ -1,4 +1,7 @@
+#include <string.h>
+#include <fcntl.h>
 #include "store/index.h"
+#include "sys/file.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -46,10 +49,27 @@ static void shut(struct index *ix) {
     ix->db = NULL;
 }
 
+/* What root makes belongs to whom the home belongs; SQLite gives its own files the owner of this
+ * one. */
+static void own_like_home(const char *path) {
+    char home[4096];
+    const char *slash = strrchr(path, '/');
+    int fd;
+
+    if (geteuid() != 0 || !slash || (size_t)(slash - path) >= sizeof home) return;
+    memcpy(home, path, (size_t)(slash - path));
+    home[slash - path] = 0;
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) return;
+    fd_own_like_path(fd, home);
+    close(fd);
+}
+
 static bool try_open(struct index *ix) {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 
     if (sqlite.sqlite3_open_v2(ix->path, &ix->db, flags, NULL) != SQLITE_OK) return false;
+    own_like_home(ix->path);
     sqlite.sqlite3_busy_timeout(ix->db, INDEX_BUSY_MS);
     if (sqlite.sqlite3_exec(ix->db, schema, NULL, NULL, NULL) != SQLITE_OK) return false;
     for (size_t i = 0; i < QUERIES; i++)

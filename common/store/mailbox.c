@@ -464,6 +464,7 @@ enum err_code mailbox_open(struct store *s, struct slice name, enum mailbox_mode
     if (code == OK && faccessat(m->fd, "cur", F_OK, 0) != 0) code = maildir_make(s, m->dir, e);
     if (code == OK) {
         m->lock_fd = openat(m->fd, "postbag-lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (m->lock_fd >= 0) fd_own_like(m->lock_fd, m->fd);
         if (m->lock_fd < 0) code = err_sys(e, "cannot open postbag-lock");
     }
     if (code == OK) code = mailbox_lock(m, e);

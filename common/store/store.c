@@ -111,7 +111,17 @@ static bool name_of_dir(struct slice dir, struct buf *out) {
 
 /* --- the account ------------------------------------------------------------------------------ */
 
-static const char *const subdirs[] = {"cur", "new", "tmp"};
+/* cur is last: who sees it finds the others. */
+static const char *const subdirs[] = {"tmp", "new", "cur"};
+
+/* What root makes belongs to whom the directory around it belongs. */
+static void own_below(int dir_fd, const char *name) {
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0) return;
+    fd_own_like(fd, dir_fd);
+    close(fd);
+}
 
 enum err_code maildir_make(struct store *s, const char *dir, struct err *e) {
     int fd;
@@ -119,13 +129,16 @@ enum err_code maildir_make(struct store *s, const char *dir, struct err *e) {
 
     if (mkdirat(s->root_fd, dir, 0700) != 0 && errno != EEXIST)
         return err_sys(e, "cannot make %s/%s", s->root, dir);
+    if (dir[1] != '\0') own_below(s->root_fd, dir);
     code = maildir_open(s, dir, &fd, e);
     for (size_t i = 0; i < COUNT_OF(subdirs) && code == OK; i++)
         if (mkdirat(fd, subdirs[i], 0700) != 0 && errno != EEXIST)
             code = err_sys(e, "cannot make %s/%s/%s", s->root, dir, subdirs[i]);
+        else own_below(fd, subdirs[i]);
     if (code == OK && dir[1] != '\0') { /* tells mailers that it is a folder of a Maildir++ */
         int mark = openat(fd, "maildirfolder", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
+        if (mark >= 0) fd_own_like(mark, fd);
         fd_close(&mark);
     }
     if (fd >= 0) fsync(fd);
@@ -249,6 +262,7 @@ enum err_code store_subscribe(struct store *s, struct slice name, bool on, struc
     if (code != OK) return code;
     want = dir[1] ? slice_str(dir + 1) : S("INBOX");
     lock = openat(s->root_fd, "postbag-uidvalidity", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock >= 0) fd_own_like(lock, s->root_fd);
     if (lock < 0) return err_sys(e, "cannot open %s/postbag-uidvalidity", s->root);
     buf_init(&old, 64 << 20);
     buf_init(&now, 64 << 20);

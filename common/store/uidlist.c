@@ -203,6 +203,7 @@ static enum err_code write_uidlist(struct mailbox *m, struct slice text, struct 
     enum err_code code;
 
     if (fd < 0) return err_sys(e, "cannot write postbag-uidlist");
+    fd_own_like(fd, m->fd);
     code = file_write(fd, text, "postbag-uidlist", e);
     if (code == OK) code = file_sync(fd, "postbag-uidlist", e);
     fd_close(&fd);

@@ -12,6 +12,22 @@
 
 enum { READ_CHUNK = 64 * 1024 };
 
+void fd_own_like(int fd, int dir_fd) {
+    struct stat dir;
+
+    if (geteuid() != 0 || fstat(dir_fd, &dir) < 0 || (dir.st_uid == 0 && dir.st_gid == 0)) return;
+    /* Should it fail, who owns the directory says so when he opens the file. */
+    if (fchown(fd, dir.st_uid, dir.st_gid) < 0) return;
+}
+
+void fd_own_like_path(int fd, const char *dir) {
+    int dir_fd = geteuid() == 0 ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (dir_fd < 0) return;
+    fd_own_like(fd, dir_fd);
+    close(dir_fd);
+}
+
 size_t fd_raise_limit(size_t most) {
     struct rlimit files;
 
@@ -105,12 +121,23 @@ enum err_code file_replace(const char *path, struct slice s, mode_t mode, struct
     snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
     fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0) return err_sys(e, "cannot create %s", tmp);
+    fd_own_like_path(fd, *dir ? dir : "/");
     code = file_write(fd, s, tmp, e);
     if (code == OK && fsync(fd) < 0) code = err_sys(e, "cannot sync %s", tmp);
     if (close(fd) < 0 && code == OK) code = err_sys(e, "cannot close %s", tmp);
     if (code == OK && rename(tmp, path) < 0) code = err_sys(e, "cannot rename %s", tmp);
     if (code != OK) unlink(tmp);
     return code != OK ? code : file_sync_dir(*dir ? dir : "/", e);
+}
+
+/* A directory that root just made belongs to the owner of the one it is in. */
+static void own_like_parent(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int parent = fd >= 0 ? openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+    if (parent >= 0) fd_own_like(fd, parent);
+    fd_close(&parent);
+    fd_close(&fd);
 }
 
 enum err_code file_mkdirs(const char *path, mode_t mode, struct err *e) {
@@ -132,7 +159,7 @@ enum err_code file_mkdirs(const char *path, mode_t mode, struct err *e) {
                 errno = why;
                 return err_sys(e, "cannot create directory %s", part);
             }
-        }
+        } else if (geteuid() == 0) own_like_parent(part);
         if (i < n) part[i] = '/';
     }
     return OK;

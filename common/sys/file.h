@@ -27,6 +27,11 @@ enum err_code file_mkdirs(const char *path, mode_t mode, struct err *e);
 /* ERR_DENIED with the reason unless `path` is a regular file that only its owner (us or root) can
  * read: for passwords and keys. */
 enum err_code file_check_secret(const char *path, struct err *e);
+/* What root makes in somebody's directory is his: give the open file or directory `fd` the owner of
+ * the directory `dir_fd`. For anybody but root it does nothing. */
+void fd_own_like(int fd, int dir_fd);
+/* The same with the directory's path. */
+void fd_own_like_path(int fd, const char *dir);
 /* Remove a directory and all below it, not following links; for directories of our own making. */
 enum err_code file_remove_tree(const char *path, struct err *e);
 /* Let this process have as many descriptors as its hard limit allows, up to `most`; returns how

@@ -118,3 +118,11 @@ load helper
     run_postbag 0 config show -C c.conf
     grep -qE '^retry +9m$' out
 }
+
+@test "check looks at what the settings name, and tells everything that is wrong" {
+    printf 'tls /no/chain.pem /no/key.pem\nuser nosuchuser\nrelay 127.0.0.1:25 me /no/password\ndata %s\n' "$T/d" > c.conf
+    mkdir d
+    echo 'x: |command' > d/aliases
+    run_postbag 78 config -C c.conf check
+    for word in /no/chain.pem /no/key.pem nosuchuser /no/password aliases:1; do err_has "$word"; done
+}

@@ -530,3 +530,41 @@ PY
     wait_for 15 has_mail a ann 100
     [[ $(grep -h '^Subject' a/mail/a.test/ann/Maildir/new/* | sort -u | wc -l) == 100 ]]
 }
+
+@test "a dead name in an alias costs the others nothing, and the sender hears of it" {
+    site a
+    user a ann pw
+    user a bob pw
+    echo 'team: ann, gone' > a/aliases
+    run_postbag 0 sendmail -C a.conf -f bob@a.test team@a.test < <(printf 'Subject: all\n\nhello\n')
+    run_postbag 0 queue-run -C a.conf
+    [[ $(find "$(maildir a ann)/new" -type f | wc -l) == 1 ]]
+    [[ $(find "$(maildir a bob)/new" -type f | wc -l) == 1 ]]
+    grep -q 'no such user: gone@a.test' "$(maildir a bob)"/new/*
+    grep -q '^Final-Recipient: rfc822; team@a.test' "$(maildir a bob)"/new/*
+    run_postbag 0 queue-run -C a.conf --list
+    out_has 'queue is empty'
+}
+
+@test "what root makes in the data directory of another user is his" {
+    [[ $(id -u) == 0 ]] || skip "needs root"
+    site a
+    mkdir -p a
+    chown nobody:nogroup a
+    chmod 755 "$T"
+    run_postbag 0 account -C a.conf add ann <<< pw
+    run_postbag 0 sendmail -C a.conf -f '<>' ann@a.test <<< hello
+    run_postbag 0 deliver -C a.conf ann <<< hello
+    [[ -z $(find a ! -user nobody) ]] || { find a ! -user nobody >> log; false; }
+}
+
+@test "a host with a relay and no domain has no mailboxes: mail for root goes out" {
+    free_port OUT
+    sink hop "$OUT"
+    run_postbag 0 sendmail --data d --hostname client.test --relay "127.0.0.1:$OUT" -f root@client.test root <<< hello
+    run_postbag 0 queue-run --data d --hostname client.test --relay "127.0.0.1:$OUT"
+    wait_for 5 test -s hop/1.env
+    run_postbag 0 queue-run --data d --hostname client.test --list
+    out_has 'queue is empty'
+    grep -rq 'root@client.test' hop
+}
