@@ -1,13 +1,13 @@
-#include <string.h>
-#include <fcntl.h>
 #include "store/index.h"
-#include "sys/file.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/attr.h"
 #include "store/sqlite.h"
+#include "sys/file.h"
 
 enum { Q_READ, Q_PUT, Q_REMOVE, Q_UNCACHE, Q_CACHE_PUT, Q_CACHE_GET, QUERIES };
 
@@ -69,9 +69,9 @@ static bool try_open(struct index *ix) {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 
     if (sqlite.sqlite3_open_v2(ix->path, &ix->db, flags, NULL) != SQLITE_OK) return false;
-    own_like_home(ix->path);
     sqlite.sqlite3_busy_timeout(ix->db, INDEX_BUSY_MS);
     if (sqlite.sqlite3_exec(ix->db, schema, NULL, NULL, NULL) != SQLITE_OK) return false;
+    own_like_home(ix->path);
     for (size_t i = 0; i < QUERIES; i++)
         if (sqlite.sqlite3_prepare_v2(ix->db, queries[i], -1, &ix->q[i], NULL) != SQLITE_OK)
             return false;
