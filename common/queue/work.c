@@ -286,7 +286,38 @@ static bool is_complete(const struct segment *s, uint64_t end) {
     return pread(s->fd, &last, 1, (off_t)(end - 1)) == 1 && last == '\n';
 }
 
-/* Read all records of a leased segment. What is behind the last complete one is a torn write. */
+/* Is what lies behind the last complete record of `s` a torn write, which nobody was told 250 of?
+ * Otherwise it is damage. A segment gets its name after its first records are durable, so its start
+ * is never torn; a torn record is the beginning of one record, or zeros that a power cut left. */
+static bool is_torn(const struct segment *s, uint64_t at, uint64_t size) {
+    char text[4096], carry[6] = "";
+    bool zeros = true, line = false, marks = false, is_cut;
+    uint64_t from = at;
+    struct record r;
+
+    if (at == 0) return false;
+    is_cut = record_read(s->fd, at, UINT64_MAX, &r) == STEP_DONE; /* its header is one */
+    while (at < size && !marks) {
+        ssize_t n = pread(s->fd, text + 5, sizeof text - 5, (off_t)at);
+        struct slice t;
+
+        if (n <= 0) return false;
+        memcpy(text, carry, 5);
+        t = slice_of(text, (size_t)n + 5);
+        for (size_t i = 5; i < t.n; i++) {
+            zeros &= text[i] == 0;
+            line |= text[i] == '\n';
+        }
+        marks =
+            slice_find(t, S("\nPBM1 ")) != SLICE_NONE; /* a record behind: this was whole once */
+        memcpy(carry, t.p + t.n - 5, 5);
+        at += (uint64_t)n;
+    }
+    if (marks) return false;
+    return zeros || is_cut || (!line && size - from < RECORD_HEADER_MAX);
+}
+
+/* Read all records of a leased segment. */
 static enum err_code read_segment(struct queue *q, struct segment *s, struct queue_msg **list,
                                   struct err *e) {
     struct stat st;
@@ -323,7 +354,11 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
         }
         at = end;
     }
-    if (code == OK && at < (uint64_t)st.st_size) {
+    if (code == OK && at < (uint64_t)st.st_size && !is_torn(s, at, (uint64_t)st.st_size)) {
+        s->is_damaged = true;
+        log_event(q->log, LEVEL_ERROR, "damaged record in the queue", "segment", slice_str(s->name),
+                  "kept", S("as .bad when the rest is done"), NULL);
+    } else if (code == OK && at < (uint64_t)st.st_size) {
         char n[24];
 
         log_event(q->log, LEVEL_WARN, "torn end of a segment cut; it was never acknowledged",

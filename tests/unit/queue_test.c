@@ -171,6 +171,40 @@ static void damaged_in_the_middle(void **state) {
     buf_release(&whole);
 }
 
+/* A header that cannot be read is not a torn write when it begins the segment, or when records
+ * follow: that mail was acknowledged, and is kept. */
+static void damaged_header(void **state) {
+    static const char *const ids[] = {"first", "second"};
+    struct queue_bed *b = *state;
+
+    for (size_t which = 0; which < 2; which++) {
+        for (int digit = 0; digit < 2; digit++) { /* a wrong word, or a size that is too large */
+            struct queue *q = open_dir(b);
+            char id[3][QUEUE_ID_MAX], path[512];
+            struct buf whole;
+            size_t at;
+
+            for (size_t i = 0; i < 3; i++) put(q, i < 2 ? ids[i] : "third", id[i]);
+            only_segment(b, path);
+            queue_close(q);
+            buf_init(&whole, 65536);
+            assert_int_equal(file_read(path, &whole, NULL), OK);
+            at = slice_find(buf_slice(&whole), slice_str(id[which])) + strlen(id[which]) + 1;
+            whole.p[at] = digit ? '9' : 'x';
+            assert_int_equal(file_replace(path, buf_slice(&whole), 0600, NULL), OK);
+            q = open_dir(b);
+            assert_int_equal(queue_lease(q, NULL, NULL), OK);
+            drain(q);
+            queue_close(q);
+            assert_int_equal(files(b->dir, ".bad"), 1);
+            nothing_left(b);
+            buf_release(&whole);
+            file_remove_tree(b->dir, NULL);
+            mkdir(b->dir, 0700);
+        }
+    }
+}
+
 /* A torn journal line is no line; what follows it counts. */
 static void torn_journal(void **state) {
     struct queue_bed *b = *state;
@@ -316,6 +350,7 @@ int main(void) {
         BED(many_writers_case),
         BED(torn_at_every_byte),
         BED(damaged_in_the_middle),
+        BED(damaged_header),
         BED(torn_journal),
         BED(full_disk),
         cmocka_unit_test(envelopes_refuse_line_breaks),
