@@ -15,7 +15,7 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
-enum { ACCEPT_AT_ONCE = 64, SLOT_CHUNK = 256, HOSTS = 4096 };
+enum { ACCEPT_AT_ONCE = 64, SLOT_CHUNK = 256, HOSTS = 4096, EXHAUSTED_MS = 50 };
 /* What an epoll event means: the low bits of its data; slot number and generation are above. */
 enum event_kind { KIND_SOCKET, KIND_WATCH, KIND_LISTENER, KIND_READY, KIND_COUNT };
 
@@ -74,8 +74,9 @@ enum err_code loop_new(struct server *server, unsigned threads, struct loop **ou
     l->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     files = fd_raise_limit(65536);
-    l->slot_max =
-        files < LOOP_SESSIONS_MAX + 512 ? (files > 640 ? files - 512 : 128) : LOOP_SESSIONS_MAX;
+    /* The queue, the store and the deliveries need descriptors too. */
+    l->slot_max = files > 1024 ? files - 512 : files / 2;
+    if (l->slot_max > LOOP_SESSIONS_MAX) l->slot_max = LOOP_SESSIONS_MAX;
     l->slots = calloc(l->slot_max, sizeof *l->slots);
     if (!l->slots || l->epoll < 0 || l->ready_fd < 0 || l->stop_fd < 0 ||
         epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->ready_fd, &ev) < 0) {
@@ -364,7 +365,10 @@ static void accept_some(struct loop *l, const struct listener *from) {
             if (fd >= 0) refuse(fd, from->service);
             l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
             pthread_mutex_unlock(&l->lock);
-            continue;
+            if (fd >= 0) continue;
+            /* Somebody else took the descriptor. The socket stays readable, so do not spin. */
+            poll(NULL, 0, EXHAUSTED_MS);
+            return;
         }
         if (errno == EINTR || errno == ECONNABORTED) continue;
         return;

@@ -1,0 +1,52 @@
+#!/usr/bin/env bats
+# What attackers and bad days do to the running binary.
+load helper
+
+@test "no descriptors left: clients are told at once, and the server does not spin" {
+    free_port smtp
+    site a "listen smtp 127.0.0.1:$smtp"
+    user a u
+    start serve-a bash -c "ulimit -n 64; exec $POSTBAG serve -C $T/a.conf"
+    pid=$PID
+    wait_port "$smtp"
+    run python3 - "$smtp" <<'PY'
+import socket, sys
+held, words = [], []
+for _ in range(100):
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
+    s.settimeout(5)
+    words.append(s.recv(100)[:3])
+    held.append(s)
+assert words.count(b"421") >= 50, words
+assert words.count(b"220") >= 16, words
+PY
+    echo "$output" >> log
+    [[ $status == 0 ]]
+    read -ra stat < "/proc/$pid/stat"
+    ((stat[13] + stat[14] < 200))
+}
+
+@test "smtp-probe: a banner cannot drive the terminal, not with C1 controls either" {
+    free_port port
+    start peer python3 -c "
+import socket
+l = socket.socket(); l.bind(('127.0.0.1', $port)); l.listen(5); print('ready', flush=True)
+c, _ = l.accept(); c.sendall(b'220 \x1b[31m \xc2\x9b31m hi\r\n'); c.recv(99); c.close()"
+    wait_for 5 grep -q ready peer.out
+    run_postbag 75 smtp-probe --timeout=5s "127.0.0.1:$port"
+    out_has hi
+    ! LC_ALL=C grep -q $'\xc2\x9b\|\x1b' out
+}
+
+@test "mail to the address literal of this end stays here, and does not go round" {
+    free_port smtp
+    site a "listen smtp 127.0.0.1:$smtp" "mx-port $smtp"
+    user a u
+    serve a
+    printf 'EHLO c.test\nMAIL FROM:<>\nRCPT TO:<u@[127.0.0.1]>\nRCPT TO:<none@[127.0.0.1]>\nDATA\nSubject: x\n\nhi\n.\nQUIT\n' |
+        python3 "$ROOT/tests/bats/talk.py" "$smtp" > talk
+    cat talk >> log
+    grep -q '^550 5.1.1' talk
+    wait_for 5 has_mail a u
+    [[ $(grep -c '^Received:' "$(mail_file a u)") == 1 ]]
+}
