@@ -3,6 +3,7 @@
 #define BASE_ASCII_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 static inline bool ascii_is_digit(char c) { return c >= '0' && c <= '9'; }
 static inline bool ascii_is_upper(char c) { return c >= 'A' && c <= 'Z'; }
@@ -13,6 +14,13 @@ static inline bool ascii_is_alnum(char c) { return ascii_is_alpha(c) || ascii_is
 static inline bool ascii_is_wsp(char c) { return c == ' ' || c == '\t'; }
 /* 0-31 and 127. */
 static inline bool ascii_is_ctl(char c) { return (unsigned char)c < 32 || c == 127; }
+/* Is p[i] of n bytes part of a C1 control (U+0080-U+009F) in UTF-8? Terminals obey those too. */
+static inline bool ascii_is_c1(const char *p, size_t n, size_t i) {
+    unsigned char c = (unsigned char)p[i];
+
+    return (c == 0xc2 && i + 1 < n && ((unsigned char)p[i + 1] & 0xe0) == 0x80) ||
+           ((c & 0xe0) == 0x80 && i > 0 && (unsigned char)p[i - 1] == 0xc2);
+}
 /* 33-126. */
 static inline bool ascii_is_graph(char c) { return c > 32 && c < 127; }
 static inline char ascii_lower(char c) { return ascii_is_upper(c) ? (char)(c + 32) : c; }

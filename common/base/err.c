@@ -3,12 +3,24 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "base/ascii.h"
+
+/* What a peer said may be in it: nothing that a terminal or a log obeys. */
+static void clean(char *p) {
+    size_t n = strlen(p);
+
+    for (size_t i = 0; i < n; i++) {
+        if (ascii_is_c1(p, n, i)) p[i] = p[i + 1] = '?';
+        else if (ascii_is_ctl(p[i])) p[i] = '?';
+    }
+}
 
 static void fill(struct err *e, enum err_code code, const char *fmt, va_list ap) {
     *e = (struct err){.code = code};
     vsnprintf(e->msg, sizeof e->msg, fmt, ap);
-    for (char *p = e->msg; *p; p++)
-        if ((unsigned char)*p < 32 || *p == 127) *p = '?';
+    clean(e->msg);
 }
 
 enum err_code err_set(struct err *e, enum err_code code, const char *fmt, ...) {

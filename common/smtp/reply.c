@@ -92,7 +92,8 @@ static enum step line_done(struct smtp_reply_parser *p, struct smtp_reply *out, 
         return STEP_BAD;
     }
     for (size_t i = 0; i < s.n; i++)
-        room[i] = ascii_is_ctl(s.p[i]) && s.p[i] != '\t' ? '?' : s.p[i];
+        room[i] =
+            (ascii_is_ctl(s.p[i]) && s.p[i] != '\t') || ascii_is_c1(s.p, s.n, i) ? '?' : s.p[i];
     if (s.n) buf_grown(&p->text, s.n);
     buf_reset(&p->line);
     if (!last) return STEP_MORE;
