@@ -171,6 +171,14 @@ static void log_refused(const struct smtp_host *h, struct slice to, const char *
               h->env.sender.n ? h->env.sender : S("<>"), "to", to, "why", slice_str(why), NULL);
 }
 
+static bool is_own_literal(const struct session *s, struct slice address) {
+    char text[ADDR_TEXT_MAX];
+    size_t at = slice_rchr(address, '@');
+
+    return s->local.len > 0 && at != SLICE_NONE &&
+           slice_ieq(slice_from(address, at + 1), slice_str(addr_literal(&s->local, text)));
+}
+
 static void on_rcpt(struct smtp_host *h, const struct smtp_rcpt *r) {
     const struct directory *d = h->session->server->directory;
     enum rcpt_kind kind;
@@ -178,6 +186,10 @@ static void on_rcpt(struct smtp_host *h, const struct smtp_rcpt *r) {
     struct slice address = r->to.address;
 
     /* An address literal that is this end of the connection means the first domain. */
+    if (is_own_literal(h->session, address))
+        address = arena_printf(&h->arena, "%.*s%s",
+                               SP(slice_first(address, slice_rchr(address, '@') + 1)),
+                               h->session->server->conf->domain.v[0]);
     if (directory_find(d, address, &kind, NULL, &e) != OK) {
         log_refused(h, address, e.msg);
         smtp_server_reply(h->engine, 451, e.status.cls == 4 ? e.status : STATUS(4, 3, 0),
