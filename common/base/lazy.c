@@ -18,9 +18,21 @@ static enum err_code load(struct lazy *l, struct err *e) {
     void **slot = l->table;
     void *lib = dlopen(l->soname, RTLD_NOW | RTLD_LOCAL);
 
-    if (!lib)
+    if (!lib) {
+        const char *why = dlerror();
+        size_t n = why ? strcspn(why, ":") : 0;
+
+        for (size_t i = n; i > 0; i--)
+            if (why[i - 1] == '/') why += i, n -= i, i = 1;
+        /* It may be there, and what it needs is not: the loader names the file first. */
+        if (n > 0 && n < 64 && strncmp(why, "lib", 3) == 0 && strncmp(why, l->soname, n) != 0)
+            return err_set(e, ERR_LIBRARY,
+                           "cannot load %s, which needs %.*s; install the package %s and all that "
+                           "it depends on",
+                           l->soname, (int)n, why, l->package);
         return err_set(e, ERR_LIBRARY, "cannot load %s; install the package %s", l->soname,
                        l->package);
+    }
     for (const char *name = l->names; *name; name += strlen(name) + 1, slot++) {
         *slot = dlsym(lib, name);
         if (!*slot)
