@@ -106,9 +106,8 @@ static void print_text(struct context *ctx, const char *domain, const struct rou
 
 static int verdict(const struct route *r) {
     if (r->code == OK) return EX_OK;
-    return r->err.status.cls == 4   ? EX_TEMPFAIL
-           : r->code == ERR_LIBRARY ? EX_UNAVAILABLE
-                                    : EX_NOHOST;
+    if (r->code == ERR_LIBRARY) return EX_UNAVAILABLE;
+    return r->err.status.cls == 4 ? EX_TEMPFAIL : EX_NOHOST;
 }
 
 static int print_records(struct context *ctx, struct resolver *resolver, const struct route *r,

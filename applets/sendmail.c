@@ -182,21 +182,23 @@ static enum err_code set_sender(struct mail *m, struct err *e) {
  * wire. */
 struct reader {
     FILE *in;
-    char *line;
-    size_t cap;
-    bool dot_ends, at_start;
+    struct buf line; /* its ceiling bounds a line; `bad` tells that one was longer */
+    bool dot_ends;
 };
 
 /* One line without its end. A CR inside stays data here; what sends it makes it harmless. False:
- * the end. */
+ * the end, or a line that is too long. */
 static bool next_line(struct reader *r, struct slice *line) {
-    ssize_t n = getline(&r->line, &r->cap, r->in);
+    int c;
 
-    if (n < 0) return false;
-    *line = slice_of(r->line, (size_t)n);
-    *line = slice_chomp(*line);
-    if (r->dot_ends && slice_eq(*line, S("."))) return false;
-    return true;
+    buf_reset(&r->line);
+    while ((c = getc_unlocked(r->in)) != EOF) {
+        if (!buf_addc(&r->line, (char)c)) return false;
+        if (c == '\n') break;
+    }
+    if (r->line.n == 0) return false;
+    *line = slice_chomp(buf_slice(&r->line));
+    return !(r->dot_ends && slice_eq(*line, S(".")));
 }
 
 static bool is_field(struct slice line) {
@@ -207,12 +209,15 @@ static bool is_field(struct slice line) {
     return header_name_valid(name);
 }
 
+static enum err_code too_large(const struct mail *m, struct err *e) {
+    return err_mail(e, ERR_LIMIT, STATUS(5, 3, 4),
+                    "the message is larger than message-size-limit (%llu bytes)",
+                    (unsigned long long)m->ctx->conf->message_size_limit);
+}
+
 static enum err_code put_body(struct mail *m, struct slice line, struct err *e) {
     m->size += line.n + 2;
-    if (m->size > m->ctx->conf->message_size_limit)
-        return err_mail(e, ERR_LIMIT, STATUS(5, 3, 4),
-                        "the message is larger than message-size-limit (%llu bytes)",
-                        (unsigned long long)m->ctx->conf->message_size_limit);
+    if (m->size > m->ctx->conf->message_size_limit) return too_large(m, e);
     for (size_t i = 0; i < line.n && !m->is_8bit; i++) m->is_8bit = (unsigned char)line.p[i] > 127;
     if (spool_add(&m->body, line, e) != OK || spool_add(&m->body, S("\r\n"), e) != OK)
         return e->code;
@@ -225,6 +230,7 @@ static enum err_code read_message(struct mail *m, struct err *e) {
     bool in_header = true, first = true;
     enum err_code code = OK;
 
+    buf_init(&r.line, (size_t)m->ctx->conf->message_size_limit + 2);
     for (size_t i = 0; i < m->args->options.n; i++)
         if (strcmp(m->args->options.v[i], "i") == 0) r.dot_ends = false;
     while (code == OK && next_line(&r, &line)) {
@@ -246,7 +252,8 @@ static enum err_code read_message(struct mail *m, struct err *e) {
         first = false;
     }
     if (code == OK && ferror(r.in)) code = err_sys(e, "cannot read the message");
-    free(r.line);
+    if (code == OK && r.line.bad) code = too_large(m, e);
+    buf_release(&r.line);
     return code;
 }
 

@@ -13,6 +13,7 @@ struct entry {
     struct slice name;
     struct slice *values;
     size_t count;
+    struct err *why; /* the line is wrong: mail for this name waits, and for no other */
 };
 
 struct aliases {
@@ -25,6 +26,7 @@ struct aliases {
     off_t size;
     ino_t inode;
     bool is_loaded;
+    struct err first; /* what is wrong in the file, code OK: nothing */
 };
 
 enum err_code aliases_new(const char *path, struct aliases **out, struct err *e) {
@@ -137,12 +139,26 @@ static int by_name(const void *x, const void *y) {
     return slice_icmp(((const struct entry *)x)->name, ((const struct entry *)y)->name);
 }
 
+/* Keep what is wrong with the line `number`, and with the entry that it makes, if it makes one. */
+static void keep_wrong(struct aliases *a, struct entry *entry, size_t number, struct err *why) {
+    err_note(why, "%s:%zu", a->path, number);
+    why->code = ERR_CONFIG;
+    why->status = STATUS(4, 3, 5);
+    if (a->first.code == OK) a->first = *why;
+    if (!entry) return;
+    entry->count = 0;
+    entry->why = arena_new(&a->arena, sizeof *entry->why);
+    if (entry->why) *entry->why = *why;
+}
+
 static enum err_code parse(struct aliases *a, struct slice text, struct err *e) {
     struct slice rest = text, line, next;
     size_t cap = 1, number = 0;
     struct buf joined;
+    struct err why;
     enum err_code code = OK;
 
+    a->first = (struct err){0};
     while (slice_line(&rest, &line)) cap++;
     a->entries = arena_new(&a->arena, cap * sizeof *a->entries);
     a->count = 0;
@@ -163,16 +179,18 @@ static enum err_code parse(struct aliases *a, struct slice text, struct err *e) 
         if (values.n == 0 || values.p[0] == '#') continue;
         if (slice_chr(values, ':') == SLICE_NONE || !next_part(&values, ':', &name) ||
             name.n == 0) {
-            code = err_set(e, ERR_CONFIG, "a line is \"name: value, value\"");
-        } else {
-            a->entries[a->count].name = arena_copy(&a->arena, name);
-            code = add_values(a, &a->entries[a->count], slice_trim(values), e);
-            a->count++;
+            err_set(&why, ERR_CONFIG, "a line is \"name: value, value\"");
+            keep_wrong(a, NULL, start, &why);
+            continue;
         }
-        if (code != OK) {
-            err_note(e, "%s:%zu", a->path, start);
-            if (e) e->code = code = ERR_CONFIG, e->status = STATUS(4, 3, 5);
+        a->entries[a->count].name = arena_copy(&a->arena, name);
+        code = add_values(a, &a->entries[a->count], slice_trim(values), &why);
+        if (code == ERR_MEMORY && e) *e = why;
+        if (code != OK && code != ERR_MEMORY) {
+            keep_wrong(a, &a->entries[a->count], start, &why);
+            code = OK;
         }
+        a->count++;
     }
     buf_release(&joined);
     if (code == OK && a->arena.bad) code = err_set(e, ERR_MEMORY, "no memory for aliases");
@@ -189,6 +207,7 @@ static enum err_code load(struct aliases *a, struct err *e) {
         if (errno != ENOENT) return err_sys(e, "cannot read %s", a->path);
         a->count = 0;
         a->is_loaded = false;
+        a->first = (struct err){0};
         return OK;
     }
     if (a->is_loaded && st.st_size == a->size && st.st_ino == a->inode &&
@@ -225,7 +244,10 @@ enum err_code aliases_find(struct aliases *a, struct slice name, struct arena *a
     code = load(a, e);
     found =
         code == OK && a->count ? bsearch(&key, a->entries, a->count, sizeof key, by_name) : NULL;
-    if (found) {
+    if (found && found->why) {
+        if (e) *e = *found->why;
+        code = ERR_CONFIG;
+    } else if (found) {
         *values = arena_new(arena, found->count * sizeof **values);
         if (!*values) code = err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for aliases");
         for (size_t i = 0; code == OK && i < found->count; i++)
@@ -243,6 +265,10 @@ enum err_code aliases_check(struct aliases *a, size_t *count, struct err *e) {
     a->is_loaded = false;
     code = load(a, e);
     *count = a->count;
+    if (code == OK && a->first.code != OK) {
+        if (e) *e = a->first;
+        code = ERR_CONFIG;
+    }
     pthread_mutex_unlock(&a->lock);
     return code;
 }

@@ -19,7 +19,7 @@ void aliases_free(struct aliases *a);
  * names file and line. */
 enum err_code aliases_find(struct aliases *a, struct slice name, struct arena *arena,
                            struct slice **values, size_t *count, struct err *e);
-/* Read and check the whole file; `*count` names. */
+/* Read and check the whole file; `*count` names. ERR_CONFIG: the first line that is wrong. */
 enum err_code aliases_check(struct aliases *a, size_t *count, struct err *e);
 
 #endif

@@ -69,6 +69,14 @@ enum err_code instance_open(struct conf *c, const struct log *log, bool with_tls
     if (code == OK) code = directory_open(c, &i->directory, e);
     if (code == OK && with_tls) code = open_tls(i, made_cert, e);
     if (code == OK) code = queue_open(conf_path(c, "queue"), log, &i->server.queue, e);
+    if (code == OK) {
+        struct err why = {0};
+        size_t n;
+
+        if (aliases_check(i->directory.aliases, &n, &why) != OK)
+            log_event(log, LEVEL_ERROR, "mail for this alias waits", "why", slice_str(why.msg),
+                      NULL);
+    }
     i->server.conf = c;
     i->server.log = log;
     i->server.directory = &i->directory;

@@ -169,6 +169,28 @@ static void aliases_complain(void **state) {
     }
 }
 
+/* A line that is wrong stops the mail for its own name and for no other. */
+static void a_bad_alias_stops_no_other(void **state) {
+    struct bed b;
+    struct arena a;
+    struct slice *values;
+    struct err e = {0};
+    size_t n;
+
+    (void)state;
+    bed_init(&b, "jo:{PLAIN}pw\n", "bad: |cmd\nno colon here\ngood: jo\n");
+    arena_init(&a, 65536);
+    assert_int_equal(aliases_find(b.d.aliases, S("good"), &a, &values, &n, &e), OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(aliases_find(b.d.aliases, S("jo"), &a, &values, &n, &e), OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(aliases_find(b.d.aliases, S("bad"), &a, &values, &n, &e), ERR_CONFIG);
+    assert_int_equal(e.status.cls, 4);
+    assert_int_equal(aliases_check(b.d.aliases, &n, &e), ERR_CONFIG);
+    arena_release(&a);
+    bed_release(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passwords),
@@ -177,6 +199,7 @@ int main(void) {
         cmocka_unit_test(recipients),
         cmocka_unit_test(expansion),
         cmocka_unit_test(aliases_complain),
+        cmocka_unit_test(a_bad_alias_stops_no_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
