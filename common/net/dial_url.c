@@ -168,7 +168,8 @@ static enum err_code why_not(const struct dial_url *d, CURLcode c, const struct 
     case CURLE_SEND_ERROR:
     case CURLE_PROXY: code = ERR_NET; break;
     case CURLE_RECV_ERROR:
-    case CURLE_GOT_NOTHING: code = ERR_CLOSED; break;
+    case CURLE_GOT_NOTHING:
+        return err_set(e, ERR_CLOSED, "%s:%u closed the connection", to->host, to->port);
     case CURLE_OPERATION_TIMEDOUT: code = ERR_TIMEOUT; break;
     case CURLE_USE_SSL_FAILED:
         return err_set(e, ERR_TLS, "%s:%u offers no TLS", to->host, to->port);
