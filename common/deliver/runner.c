@@ -12,7 +12,7 @@
 #include "queue/schedule.h"
 #include "sys/clock.h"
 
-enum { ARENA_MAX = 64 * 1024 * 1024, LOCAL_MESSAGE_MAX = 0x7fffffff };
+enum { RUNNER_WAIT_MS = 60 * 1000, ARENA_MAX = 64 * 1024 * 1024, LOCAL_MESSAGE_MAX = 0x7fffffff };
 
 /* A message in hand: its envelope, octets, and what became of each recipient now. */
 struct job {
@@ -535,17 +535,25 @@ struct runner_threads {
 static void *local_loop(void *p) {
     struct runner *r = p;
 
-    while (!r->is_stopping)
-        if (!runner_local(r, clock_wall())) queue_wait(r->queue, QUEUE_LOCAL, 1000);
-    return NULL;
+    for (;;) {
+        unsigned wakes = queue_wakes(r->queue);
+
+        if (r->is_stopping) return NULL;
+        if (!runner_local(r, clock_wall()))
+            queue_wait(r->queue, QUEUE_LOCAL, wakes, RUNNER_WAIT_MS);
+    }
 }
 
 static void *remote_loop(void *p) {
     struct runner *r = p;
 
-    while (!r->is_stopping)
-        if (!runner_remote(r, clock_wall())) queue_wait(r->queue, QUEUE_REMOTE, 1000);
-    return NULL;
+    for (;;) {
+        unsigned wakes = queue_wakes(r->queue);
+
+        if (r->is_stopping) return NULL;
+        if (!runner_remote(r, clock_wall()))
+            queue_wait(r->queue, QUEUE_REMOTE, wakes, RUNNER_WAIT_MS);
+    }
 }
 
 enum err_code runner_start(struct runner *r, unsigned jobs, struct runner_threads **out,

@@ -90,8 +90,12 @@ enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e);
 struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now);
 /* When the next message of `lane` is due; INT64_MAX: none. */
 wall_t queue_due(struct queue *q, enum queue_lane lane);
-/* Wait until a message may be due in `lane`, queue_wake is called or `timeout_ms` passed. */
-void queue_wait(struct queue *q, enum queue_lane lane, unsigned timeout_ms);
+/* How often queue_wake was called: ask before looking whether to go on, and give it to queue_wait.
+ */
+unsigned queue_wakes(struct queue *q);
+/* Wait until a message is due in `lane`, queue_wake was called since `wakes`, or `timeout_ms`
+ * passed. */
+void queue_wait(struct queue *q, enum queue_lane lane, unsigned wakes, unsigned timeout_ms);
 void queue_wake(struct queue *q);
 
 const char *queue_msg_id(const struct queue_msg *m);

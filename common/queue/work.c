@@ -130,19 +130,31 @@ wall_t queue_due(struct queue *q, enum queue_lane lane) {
     return due;
 }
 
-void queue_wait(struct queue *q, enum queue_lane lane, unsigned timeout_ms) {
-    struct heap *h = &q->heap[lane];
-    struct timespec until;
-    unsigned wakes;
+unsigned queue_wakes(struct queue *q) {
+    unsigned n;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
     pthread_mutex_lock(&q->lock);
-    wakes = q->wakes;
-    while (wakes == q->wakes && !(h->n > 0 && h->v[0]->due <= clock_wall()))
-        if (pthread_cond_timedwait(&h->changed, &q->lock, &until) == ETIMEDOUT) break;
+    n = q->wakes;
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}
+
+void queue_wait(struct queue *q, enum queue_lane lane, unsigned wakes, unsigned timeout_ms) {
+    struct heap *h = &q->heap[lane];
+    mono_t end = clock_mono() + timeout_ms;
+
+    pthread_mutex_lock(&q->lock);
+    while (wakes == q->wakes) {
+        wall_t left_s = h->n > 0 ? h->v[0]->due - clock_wall() : INT32_MAX;
+        mono_t until = end;
+        struct timespec at;
+
+        if (left_s <= 0 || clock_mono() >= end) break;
+        /* The first that is due ends the wait, and so does a message that comes before it. */
+        if (left_s * 1000 < until - clock_mono()) until = clock_mono() + left_s * 1000;
+        at = (struct timespec){.tv_sec = until / 1000, .tv_nsec = (long)(until % 1000) * 1000000};
+        pthread_cond_timedwait(&h->changed, &q->lock, &at);
+    }
     pthread_mutex_unlock(&q->lock);
 }
 

@@ -403,9 +403,7 @@ static void *work(void *p) {
     while (!l->is_over) {
         struct epoll_event ev;
 
-        /* A timeout, because a thread may sleep when the last event before the end went to another.
-         */
-        if (epoll_wait(l->epoll, &ev, 1, 500) == 1) handle(l, ev.data.u64);
+        if (epoll_wait(l->epoll, &ev, 1, -1) == 1) handle(l, ev.data.u64);
     }
     return NULL;
 }
@@ -447,6 +445,7 @@ static size_t sweep(struct loop *l, mono_t now, bool stopping, bool cut) {
 void loop_run(struct loop *l) {
     pthread_t *threads = calloc(l->threads, sizeof *threads);
     unsigned started = 0;
+    uint64_t wakes;
     mono_t until;
 
     while (threads && started < l->threads && pthread_create(&threads[started], NULL, work, l) == 0)
@@ -472,6 +471,9 @@ void loop_run(struct loop *l) {
         poll(NULL, 0, 20);
     }
     l->is_over = true;
+    wakes = started; /* each worker takes one */
+    if (write(l->ready_fd, &wakes, sizeof wakes) < 0) {
+    }
     for (unsigned i = 0; i < started; i++) pthread_join(threads[i], NULL);
     free(threads);
 }
