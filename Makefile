@@ -73,7 +73,9 @@ all: $B/postbag
 debug asan:
 	+$(MAKE) MODE=$@ all
 
-$B/postbag: $(APPOBJ) $B/libpostbag.a
+# What every start runs lies together, so that it costs few page faults.
+STARTOBJ := $B/applets/main.o $(patsubst %.c,$B/%.o,$(filter common/cli/% common/conf/% common/base/% common/sys/%,$(COMMON)))
+$B/postbag: $(STARTOBJ) $(filter-out $(STARTOBJ),$(APPOBJ)) $B/libpostbag.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
