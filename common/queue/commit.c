@@ -13,7 +13,7 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
-enum { COPY_CHUNK = 128 * 1024 };
+enum { COPY_CHUNK = 128 * 1024, OPEN_TRIES = 8 };
 
 void queue_new_id(char id[QUEUE_ID_MAX]) {
     /* Microseconds never repeat within the process; random bits part the processes. */
@@ -32,35 +32,43 @@ void queue_new_id(char id[QUEUE_ID_MAX]) {
     id[14] = 0;
 }
 
-/* A new segment under a name that nobody looks at, with the writer's lock taken before it gets its
- * own; else another process could take it for one whose writer is dead. */
-static enum err_code open_writer(struct queue *q, struct err *e) {
-    struct segment *s = calloc(1, sizeof *s);
+/* A new file with the writer's lock. Between its making and its locking queue_sweep may take it for
+ * what a crash left: then it is unlinked, and the next name is tried. */
+static enum err_code open_locked(struct queue *q, struct segment *s, struct err *e) {
     char path[PATH_MAX];
     enum err_code code;
 
-    if (!s) return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for the queue");
-    queue_new_id(s->name);
-    s->journal_fd = -1;
-    s->is_writer = true;
-    queue_path(q, path, s->name, ".new");
-    s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (s->fd >= 0) fd_own_like_path(s->fd, q->dir);
-    if (s->fd < 0) {
-        code = err_sys(e, "cannot create %s", path);
-        free(s);
-        return code;
-    }
-    code = lock_try(s->fd, LOCK_WRITER, true, path, e);
-    if (code == OK && q->is_leasing) code = lock_try(s->fd, LOCK_LEASE, true, path, e);
-    if (code != OK) {
+    for (int tries = 0;; tries++) {
+        struct stat st;
+
+        queue_new_id(s->name);
+        queue_path(q, path, s->name, ".new");
+        s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (s->fd < 0) return err_sys(e, "cannot create %s", path);
+        fd_own_like_path(s->fd, q->dir);
+        code = lock_try(s->fd, LOCK_WRITER, true, path, e);
+        if (code == OK && q->is_leasing) code = lock_try(s->fd, LOCK_LEASE, true, path, e);
+        if (code == OK && fstat(s->fd, &st) == 0 && st.st_nlink > 0) return OK;
         unlink(path);
         close(s->fd);
-        free(s);
-        return code;
+        if ((code != OK && code != ERR_BUSY) || tries == OPEN_TRIES)
+            return code != OK ? code : err_set(e, ERR_BUSY, "%s is taken away", path);
     }
-    q->writer = s;
-    return OK;
+}
+
+/* A new segment under a name that nobody delivers from, with the writer's lock taken before it gets
+ * its own; else another process could take it for one whose writer is dead. */
+static enum err_code open_writer(struct queue *q, struct err *e) {
+    struct segment *s = calloc(1, sizeof *s);
+    enum err_code code;
+
+    if (!s) return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for the queue");
+    s->journal_fd = -1;
+    s->is_writer = true;
+    code = open_locked(q, s, e);
+    if (code != OK) free(s);
+    else q->writer = s;
+    return code;
 }
 
 static enum err_code publish(struct queue *q, struct segment *s, struct err *e) {

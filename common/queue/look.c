@@ -345,12 +345,10 @@ void queue_sweep(struct queue *q) {
         } else if (slice_ends(name, S(".new"))) {
             int fd = open(path, O_RDWR | O_CLOEXEC);
 
-            /* Its writer takes the lock in the moment after it made the file. */
-            if (fd >= 0 && lock_try(fd, LOCK_WRITER, true, path, NULL) == OK) {
-                struct stat st;
-
-                if (fstat(fd, &st) == 0 && clock_wall() - (wall_t)st.st_mtime > 60) unlink(path);
-            }
+            /* A writer that has made it but not locked it yet sees that it is gone. */
+            if (fd >= 0 && lock_try(fd, LOCK_WRITER, true, path, NULL) == OK &&
+                access(path, F_OK) == 0)
+                unlink(path);
             if (fd >= 0) close(fd);
         }
     }

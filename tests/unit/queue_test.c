@@ -21,6 +21,7 @@
 #include "queue_conform.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/lock.h"
 
 /* One translation unit: the Makefile builds a test from one file. */
 #include "queue_conform.c"
@@ -276,6 +277,32 @@ static void full_disk(void **state) {
     nothing_left(b);
 }
 
+/* What a writer left that died before it acknowledged anything goes at once, what one still writes
+ * to stays. */
+static void unpublished_segments(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q;
+    struct err e = {0};
+    char left[512], live[512];
+    int fd;
+
+    snprintf(left, sizeof left, "%s/1K0X7FKNJ3HGJB.new", b->dir);
+    snprintf(live, sizeof live, "%s/1K0X7FKNJ3HGJC.new", b->dir);
+    fd = open(left, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(write(fd, "PBM1 1K0X", 9), 9);
+    close(fd);
+    fd = open(live, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(lock_try(fd, 0, true, live, &e), OK);
+    assert_int_equal(queue_open(b->dir, NULL, &q, &e), OK);
+    assert_int_equal(queue_lease(q, NULL, &e), OK);
+    assert_int_equal(access(left, F_OK), -1);
+    assert_int_equal(access(live, F_OK), 0);
+    close(fd);
+    assert_int_equal(queue_lease(q, NULL, &e), OK);
+    nothing_left(b);
+    queue_close(q);
+}
+
 static void envelopes_refuse_line_breaks(void **state) {
     struct envelope env = envelope();
     struct buf out;
@@ -353,6 +380,7 @@ int main(void) {
         BED(damaged_header),
         BED(torn_journal),
         BED(full_disk),
+        BED(unpublished_segments),
         cmocka_unit_test(envelopes_refuse_line_breaks),
         cmocka_unit_test(schedules),
         cmocka_unit_test(notifications),
