@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "cli/applet.h"
 #include "cli/exit.h"
-#include "deliver/runner.h"
+#include "deliver/outbound.h"
 #include "sys/clock.h"
 
 enum { REQUEST_MS = 5000, PASS_S = 3600 };
@@ -19,7 +19,8 @@ struct args {
 
 static const struct opt opts[] = {
     FLAG('a', "all", all, "try every message now, also those whose time has not come"),
-    UINT('j', "jobs", jobs, RUNNER_JOBS_MAX, "N", "outgoing connections at once (default 20)"),
+    UINT('j', "jobs", jobs, OUTBOUND_WORKERS_MAX, "N",
+         "outgoing connections at once (default 100)"),
     TIME('t', "timeout", timeout, "TIME", "end the pass after this long (default 1h)"),
     FLAG('l', "list", list, "list the messages"),
     FLAG('s', "show", show, "print the message ID"),
@@ -303,7 +304,7 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args) {
         if (!courier.conf) code = courier_open(ctx->conf, &ctx->log, &courier, &e);
         if (code == OK && args->all) queue_request(q, QUEUE_FLUSH, NULL, 0, NULL);
         r.is_stopping = false;
-        if (code == OK) code = runner_pass(&r, args->jobs ? args->jobs : 20, deadline, &e);
+        if (code == OK) code = runner_pass(&r, args->jobs ? args->jobs : 100, deadline, &e);
         late = clock_mono() >= deadline;
     } while (code == OK && !late);
     if (courier.conf) courier_close(&courier);

@@ -369,8 +369,7 @@ static enum err_code enqueue(struct mail *m, char id[QUEUE_ID_MAX], struct err *
     return code;
 }
 
-static void report(struct mail *m, struct slice rcpt, const struct verdict *v,
-                   const struct route *route) {
+static void report(struct mail *m, struct slice rcpt, const struct verdict *v) {
     static const char *const words[] = {"delivered", "deferred", "failed"};
     struct buf text;
 
@@ -381,7 +380,7 @@ static void report(struct mail *m, struct slice rcpt, const struct verdict *v,
             if (rcpt.p[i] != '"' && rcpt.p[i] != '\\' && !ascii_is_ctl(rcpt.p[i]))
                 buf_addc(&text, rcpt.p[i]);
         buf_add(&text, S("\","));
-        verdict_json(v, route, 1, clock_wall(), &text);
+        verdict_json(v, 1, clock_wall(), &text);
         /* The record's own brace is left out: its members join these. */
         for (size_t i = 14; i + 1 < text.n; i++) {
             if (text.p[i] == ',' && text.p[i + 1] == '{') {
@@ -459,12 +458,12 @@ static void attempt_domain(struct mail *m, struct courier *c, size_t first, bool
         route.code = e.code;
         route.err = e;
     }
-    if (route.code == OK) attempt_run(c, &route, &a);
+    if (route.code == OK) attempt_run(c, &route, NULL, &a);
     else attempt_no_route(&route, &a);
     for (size_t k = 0; k < a.count; k++) {
         const struct verdict *v = &verdicts[k];
 
-        report(m, m->env.rcpts[rcpts[k]].address, v, &route);
+        report(m, m->env.rcpts[rcpts[k]].address, v);
         if (v->class == SMTP_CLASS_TEMPORARY) later[rcpts[k]] = true, out->later++;
         if (v->class == SMTP_CLASS_PERMANENT) out->failed++;
     }

@@ -7,6 +7,7 @@
 #include "auth/password.h"
 #include "cli/applet.h"
 #include "cli/exit.h"
+#include "deliver/outbound.h"
 #include "serve/instance.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -26,7 +27,8 @@ static const struct opt opts[] = {
     ENUM(0, "stdio", stdio, stdio_words, "PROTOCOL",
          "speak smtp, lmtp, pop3 or imap on standard input; operand: the user"),
     FLAG(0, "hold", hold, "take mail into the queue and deliver none of it"),
-    UINT('j', "jobs", jobs, RUNNER_JOBS_MAX, "N", "outgoing connections at once (default 20)"),
+    UINT('j', "jobs", jobs, OUTBOUND_WORKERS_MAX, "N",
+         "outgoing connections at once (default 100)"),
     OPT_END,
 };
 

@@ -283,7 +283,7 @@ static int probe_addr(struct probe *p, const struct route_host *h, const struct 
     p->step_count = 0;
     p->banner[0] = 0;
     if (args->implicit_tls && o.tls == HOP_TLS_MAY) o.tls = HOP_TLS_REQUIRE;
-    r.code = hop_open(&hop, to, &o, &r.err);
+    r.code = hop_open(&hop, -1, to, &o, &r.err);
     if (r.code == OK && args->rcpt.n) {
         for (size_t i = 0; i < args->rcpt.n; i++)
             rcpts[i] = (struct smtp_client_rcpt){.address = slice_str(args->rcpt.v[i])};

@@ -152,7 +152,7 @@ _postbag() {
         '*:operand:_files' ;;
     queue-run|mailq) _arguments \
         '--all[try every message now, also those whose time has not come]' \
-        '--jobs=[outgoing connections at once (default 20)]:N:_files' \
+        '--jobs=[outgoing connections at once (default 100)]:N:_files' \
         '--timeout=[end the pass after this long (default 1h)]:TIME:_files' \
         '--list[list the messages]' \
         '--show[print the message ID]' \
@@ -216,7 +216,7 @@ _postbag() {
         '--local[try it out\: loopback ports 1025 and up, an account, no configuration]' \
         '--stdio=[speak smtp, lmtp, pop3 or imap on standard input; operand\: the user]:PROTOCOL:_files' \
         '--hold[take mail into the queue and deliver none of it]' \
-        '--jobs=[outgoing connections at once (default 20)]:N:_files' \
+        '--jobs=[outgoing connections at once (default 100)]:N:_files' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \

@@ -138,11 +138,60 @@ static void fill_open(const struct attempt *a, struct open_list *l) {
     }
 }
 
-/* One connection to one address. True: the server was talked to. */
+static void verdict_route(struct verdict *v, const struct route *route) {
+    v->route = route_kind_name(route->kind);
+    v->mx = dns_result_name(route->mx_result);
+    v->dnssec = dns_security_name(route->mx_security);
+}
+
+void link_init(struct link *l) { *l = (struct link){.fd = -1}; }
+
+void link_close(struct link *l) {
+    if (l->is_open) hop_close(&l->hop);
+    l->is_open = false;
+    l->sent = 0;
+    fd_close(&l->fd);
+}
+
+/* Open the hop of `l` to `to`, over its connected descriptor when it has one. */
+static enum err_code open_link(struct courier *c, const struct route_host *h, const struct addr *to,
+                               struct hop_options *o, struct link *l, struct err *e) {
+    int fd = l->fd;
+    enum err_code code;
+
+    l->fd = -1;
+    l->sent = 0;
+    code = hop_open(&l->hop, fd, to, o, e);
+    if (code == ERR_TLS && o->tls == HOP_TLS_MAY) {
+        log_event(c->log, LEVEL_NOTE, "TLS failed, going on in clear", "host", slice_str(h->name),
+                  "why", slice_str(e->msg), NULL);
+        hop_close(&l->hop);
+        o->tls = HOP_TLS_NONE;
+        code = hop_open(&l->hop, -1, to, o, e);
+    }
+    l->is_open = code == OK && l->hop.is_ready;
+    return code;
+}
+
+/* A connection that was used before may be stale: its end, or a temporary refusal of MAIL, says
+ * nothing of this message (S-20), as long as the message's data was not sent whole (S-17). */
+static bool was_stale(const struct link *l, size_t rcpts) {
+    for (size_t i = 0; i < rcpts; i++) {
+        struct smtp_client_result r = smtp_client_result(l->hop.client, i);
+        bool lost = r.code == 0 || r.code == 421;
+
+        if (r.class != SMTP_CLASS_TEMPORARY) return false;
+        if (!lost && r.stage != SMTP_STAGE_MAIL && r.stage != SMTP_STAGE_RSET) return false;
+        if (r.stage == SMTP_STAGE_END) return false;
+    }
+    return true;
+}
+
+/* Speak with one address. True: the server was talked to. */
 static bool try_addr(struct courier *c, const struct route *route, const struct route_host *h,
-                     const struct addr *to, struct attempt *a, struct open_list *l) {
+                     const struct addr *to, struct attempt *a, struct open_list *l,
+                     struct link *link) {
     struct hop_options o;
-    struct hop hop;
     struct err e = {0};
     struct smtp_client_message m = {
         .sender = a->env->sender,
@@ -156,20 +205,19 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
                                          : SMTP_RET_NONE,
         .envid = a->env->envid,
     };
-    enum err_code code;
+    bool was_open = link->is_open;
+    enum err_code code = OK;
     enum smtp_stage at;
 
     courier_hop_options(c, route, h, &o);
-    code = hop_open(&hop, to, &o, &e);
-    if (code == ERR_TLS && o.tls == HOP_TLS_MAY) {
-        log_event(c->log, LEVEL_NOTE, "TLS failed, going on in clear", "host", slice_str(h->name),
-                  "why", slice_str(e.msg), NULL);
-        hop_close(&hop);
-        o.tls = HOP_TLS_NONE;
-        code = hop_open(&hop, to, &o, &e);
+    if (!was_open) code = open_link(c, h, to, &o, link, &e);
+    if (code == OK) code = hop_send(&link->hop, &m, &a->body, &e);
+    if (code == OK && was_open && was_stale(link, l->n)) {
+        link_close(link);
+        code = open_link(c, h, to, &o, link, &e);
+        if (code == OK) code = hop_send(&link->hop, &m, &a->body, &e);
     }
-    if (code == OK) code = hop_send(&hop, &m, &a->body, &e);
-    at = hop.failed_at;
+    at = link->hop.failed_at;
     /* Our credentials or our idea of TLS are wrong: no fault of the message. */
     if (code != OK &&
         (at == SMTP_STAGE_AUTH || at == SMTP_STAGE_TLS || at == SMTP_STAGE_STARTTLS) &&
@@ -181,50 +229,83 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
     for (size_t i = 0; i < l->n; i++) {
         struct verdict *v = &a->verdicts[l->at[i]];
 
-        verdict_where(v, h, &hop);
+        verdict_where(v, h, &link->hop);
+        verdict_route(v, route);
         if (code != OK) {
             verdict_err(v, &e, at);
         } else {
-            struct smtp_client_result r = smtp_client_result(hop.client, i);
+            struct smtp_client_result r = smtp_client_result(link->hop.client, i);
 
             verdict_result(v, &r);
-            v->peer_does_dsn = smtp_client_caps(hop.client)->exts & SMTP_EXT_DSN;
+            v->peer_does_dsn = smtp_client_caps(link->hop.client)->exts & SMTP_EXT_DSN;
         }
     }
-    hop_close(&hop);
+    link->is_open = true; /* so that closing frees the hop, whatever state it is in */
+    link->sent++;
+    if (code != OK || !link->hop.is_ready) link_close(link);
     return at != SMTP_STAGE_CONNECT || code == OK;
 }
 
-void attempt_run(struct courier *c, const struct route *route, struct attempt *a) {
+static void nobody_tried(const struct route *route, struct verdict *v) {
+    *v = (struct verdict){.class = SMTP_CLASS_TEMPORARY, .status = STATUS(4, 4, 1)};
+    snprintf(v->text, sizeof v->text, "no host could be tried");
+    verdict_route(v, route);
+}
+
+void attempt_run(struct courier *c, const struct route *route, struct link *link,
+                 struct attempt *a) {
     struct open_list l = {calloc(a->count, sizeof *l.at), calloc(a->count, sizeof *l.rcpts), 0};
+    struct link own;
+    bool has_link = link && (link->is_open || link->fd >= 0);
     unsigned tried = 0;
 
-    for (size_t i = 0; i < a->count; i++) {
-        a->verdicts[i] = (struct verdict){.class = SMTP_CLASS_TEMPORARY, .status = STATUS(4, 4, 1)};
-        snprintf(a->verdicts[i].text, sizeof a->verdicts[i].text, "no host could be tried");
-    }
-    for (size_t h = 0; l.at && l.rcpts && h < route->host_count; h++) {
+    link_init(&own);
+    if (!link) link = &own;
+    for (size_t i = 0; i < a->count; i++) nobody_tried(route, &a->verdicts[i]);
+    for (size_t h = has_link ? link->host : 0; l.at && l.rcpts && h < route->host_count; h++) {
         const struct route_host *host = &route->hosts[h];
         bool talked = false;
 
         if (host->is_self || (c->give_up && clock_mono() >= c->give_up)) break;
+        if (has_link) {
+            fill_open(a, &l);
+            talked = try_addr(c, route, host, &link->to, a, &l, link);
+            has_link = false;
+            tried++;
+            if (!talked) h--; /* its other addresses, from the first */
+            continue;
+        }
         /* A host that answered is not asked again at its other addresses. */
         for (size_t i = 0; i < host->addr_count && !talked && tried < ATTEMPT_ADDRS_MAX; i++) {
             fill_open(a, &l);
             if (l.n == 0) break;
             tried++;
-            talked = try_addr(c, route, host, &host->addrs[i], a, &l);
+            link_close(link);
+            link->host = h;
+            link->to = host->addrs[i];
+            talked = try_addr(c, route, host, &host->addrs[i], a, &l, link);
         }
     }
+    link_close(&own);
     free(l.at);
     free(l.rcpts);
 }
 
-void attempt_no_route(const struct route *route, struct attempt *a) {
+void attempt_fail(const struct route *route, const struct route_host *host, const struct addr *to,
+                  const struct err *why, enum smtp_stage stage, struct attempt *a) {
     for (size_t i = 0; i < a->count; i++) {
-        a->verdicts[i] = (struct verdict){0};
-        verdict_err(&a->verdicts[i], &route->err, SMTP_STAGE_NONE);
+        struct verdict *v = &a->verdicts[i];
+
+        *v = (struct verdict){0};
+        if (route) verdict_route(v, route);
+        if (host) snprintf(v->host, sizeof v->host, "%s", host->name);
+        if (host && to) addr_text(to, v->address);
+        verdict_err(v, why, stage);
     }
+}
+
+void attempt_no_route(const struct route *route, struct attempt *a) {
+    attempt_fail(route, NULL, NULL, &route->err, SMTP_STAGE_NONE, a);
 }
 
 struct slice verdict_reply(const struct verdict *v, struct buf *out) {
@@ -236,8 +317,7 @@ struct slice verdict_reply(const struct verdict *v, struct buf *out) {
     return buf_slice(out);
 }
 
-void verdict_json(const struct verdict *v, const struct route *route, unsigned attempt_number,
-                  wall_t now, struct buf *out) {
+void verdict_json(const struct verdict *v, unsigned attempt_number, wall_t now, struct buf *out) {
     static const char *const classes[] = {"ok", "temporary", "permanent"};
     struct json j;
     char status[24];
@@ -257,10 +337,10 @@ void verdict_json(const struct verdict *v, const struct route *route, unsigned a
     if (v->address[0]) json_str(&j, "address", slice_str(v->address));
     if (v->policy[0]) json_str(&j, "policy", slice_str(v->policy));
     if (v->tls[0]) json_str(&j, "tls", slice_str(v->tls));
-    if (route) {
-        json_str(&j, "route", slice_str(route_kind_name(route->kind)));
-        json_str(&j, "mx", slice_str(dns_result_name(route->mx_result)));
-        json_str(&j, "dnssec", slice_str(dns_security_name(route->mx_security)));
+    if (v->route) {
+        json_str(&j, "route", slice_str(v->route));
+        json_str(&j, "mx", slice_str(v->mx));
+        json_str(&j, "dnssec", slice_str(v->dnssec));
     }
     json_end(&j);
 }

@@ -43,7 +43,8 @@ struct verdict {
     char host[256], address[64]; /* who said it; empty: nobody */
     char tls[128];
     char policy[16];
-    char text[512]; /* the reply's text, or ours; one line */
+    char text[512];                  /* the reply's text, or ours; one line */
+    const char *route, *mx, *dnssec; /* how the host was found; static words, NULL: it was not */
     bool peer_does_dsn;
     bool is_hop_failure; /* the host refused or broke off before the message: others may take it */
     bool had_temporary;  /* some host failed in a way that may pass */
@@ -57,15 +58,36 @@ struct attempt {
     struct verdict *verdicts; /* one per entry of `rcpts`; filled */
 };
 
+/* A connection that is kept from one message to the next. */
+struct link {
+    int fd;         /* connected, nothing said yet; -1: none */
+    bool is_open;   /* `hop` is ready for a message */
+    size_t host;    /* index of the host in the route */
+    struct addr to; /* its address */
+    unsigned sent;  /* messages so far */
+    struct hop hop;
+};
+void link_init(struct link *l);
+/* QUIT, and close. May be called again. */
+void link_close(struct link *l);
+
 /* Try hosts and addresses of `route` in order until every recipient has a final answer or none is
  * left: at most ATTEMPT_ADDRS_MAX addresses. Temporary answers are asked again at the next host;
- * permanent ones stand (S-12). A failed handshake is retried in clear where policy allows. */
-void attempt_run(struct courier *c, const struct route *route, struct attempt *a);
+ * permanent ones stand (S-12). A failed handshake is retried in clear where policy allows.
+ *
+ * `link` (may be NULL): begin with its connection, then go on with the hosts behind it. When it was
+ * used before and broke before the end of the message's data, the same address is asked anew
+ * (S-20). It is left open at the host that was spoken to last, if that still listens. */
+void attempt_run(struct courier *c, const struct route *route, struct link *link,
+                 struct attempt *a);
+/* The same verdict for all recipients: what `why` says happened at `stage` with `host` (NULL:
+ * nobody was reached). */
+void attempt_fail(const struct route *route, const struct route_host *host, const struct addr *to,
+                  const struct err *why, enum smtp_stage stage, struct attempt *a);
 /* Verdicts for a route that leads nowhere. */
 void attempt_no_route(const struct route *route, struct attempt *a);
 /* The record as one line of JSON into `out`. `attempt_number` from 1. */
-void verdict_json(const struct verdict *v, const struct route *route, unsigned attempt_number,
-                  wall_t now, struct buf *out);
+void verdict_json(const struct verdict *v, unsigned attempt_number, wall_t now, struct buf *out);
 /* "250 2.0.0 text", or our words. In `out`. */
 struct slice verdict_reply(const struct verdict *v, struct buf *out);
 

@@ -135,7 +135,7 @@ static void drive(struct hop *h, struct body_reader *b) {
         pump_step(&h->pump);
 }
 
-enum err_code hop_open(struct hop *h, const struct addr *to, const struct hop_options *o,
+enum err_code hop_open(struct hop *h, int fd, const struct addr *to, const struct hop_options *o,
                        struct err *e) {
     struct smtp_client_config config = {
         .is_lmtp = o->is_lmtp,
@@ -154,10 +154,10 @@ enum err_code hop_open(struct hop *h, const struct addr *to, const struct hop_op
     enum err_code code;
     mono_t until;
 
-    *h = (struct hop){.o = *o, .to = *to, .fd = -1, .started = clock_mono()};
+    *h = (struct hop){.o = *o, .to = *to, .fd = fd, .started = clock_mono()};
     until = h->started + (o->timeout_ms ? o->timeout_ms : HOP_CONNECT_MS);
     if (o->give_up && *o->give_up && *o->give_up < until) until = *o->give_up;
-    code = dial_tcp(to, until, &h->fd, &h->err);
+    code = fd >= 0 ? OK : dial_tcp(to, until, &h->fd, &h->err);
     if (code != OK) {
         h->is_over = true;
         h->failed_at = SMTP_STAGE_CONNECT;

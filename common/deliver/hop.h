@@ -56,10 +56,11 @@ struct hop_body {
     uint64_t offset, size;
 };
 
-/* Connect and go on until the server is ready for MAIL (or the stop stage is done). On an error the
- * hop is closed; `hop->err`, `failed_at` and the times stay readable. With HOP_TLS_MAY a failed
- * handshake is an error too (ERR_TLS): the caller opens anew with HOP_TLS_NONE. */
-enum err_code hop_open(struct hop *h, const struct addr *to, const struct hop_options *o,
+/* Connect (or take over `fd`, which is connected to `to`; -1: none) and go on until the server is
+ * ready for MAIL (or the stop stage is done). On an error the hop is closed; `hop->err`,
+ * `failed_at` and the times stay readable. With HOP_TLS_MAY a failed handshake is an error too
+ * (ERR_TLS): the caller opens anew with HOP_TLS_NONE. */
+enum err_code hop_open(struct hop *h, int fd, const struct addr *to, const struct hop_options *o,
                        struct err *e);
 /* Send one message. OK: every recipient has a verdict of smtp_client_result(h->client, i), also
  * when the connection was lost on the way. */

@@ -8,7 +8,6 @@
 #include "queue/queue.h"
 
 enum {
-    RUNNER_JOBS_MAX = 256,
     RUNNER_BATCH = 64, /* local messages made durable together */
     RUNNER_BATCH_BYTES = 32 * 1024 * 1024,
     RUNNER_STOP_MS = 5000,
@@ -32,12 +31,8 @@ struct runner {
     void *on_user;
 };
 
-/* One batch of the local lane, or one message of the remote lane. False: nothing was due. Any
- * number of threads may call them. */
-bool runner_local(struct runner *r, wall_t now);
-bool runner_remote(struct runner *r, wall_t now);
-
-/* Threads that do so until runner_stop: one local, `jobs` remote. */
+/* Work until runner_stop: one thread for what stays here, at most `jobs` sessions to elsewhere
+ * (deliver/outbound). */
 struct runner_threads;
 enum err_code runner_start(struct runner *r, unsigned jobs, struct runner_threads **out,
                            struct err *e);

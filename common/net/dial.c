@@ -13,44 +13,61 @@ static void no_delay(int fd) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-enum err_code dial_tcp(const struct addr *to, mono_t deadline, int *out, struct err *e) {
+static enum err_code refused(const struct addr *to, struct err *e) {
     char text[ADDR_TEXT_MAX];
+    enum err_code code = err_sys(e, "cannot connect to %s", addr_text(to, text));
+
+    if (e) e->status = STATUS(4, 4, 1);
+    return code;
+}
+
+enum err_code dial_start(const struct addr *to, int *out, struct err *e) {
     int fd = socket(to->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    enum err_code code = OK;
+    enum err_code code;
 
-    addr_text(to, text);
-    if (fd < 0) {
-        code = err_sys(e, "cannot make a socket for %s", text);
-    } else if (connect(fd, &to->u.sa, to->len) < 0) {
-        if (errno != EINPROGRESS) code = err_sys(e, "cannot connect to %s", text);
-        while (code == OK) {
-            struct pollfd p = {.fd = fd, .events = POLLOUT};
-            mono_t left = deadline - clock_mono();
-            int r = left <= 0 ? 0 : poll(&p, 1, left > 1000000 ? 1000000 : (int)left);
-            socklen_t n = sizeof errno;
-            int why = 0;
-
-            if (r < 0 && errno == EINTR) continue;
-            if (r < 0) {
-                code = err_sys(e, "cannot connect to %s", text);
-            } else if (r == 0) {
-                code = err_set(e, ERR_TIMEOUT, "cannot connect to %s: no answer in time", text);
-            } else {
-                getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &n);
-                if (why == 0) break;
-                errno = why;
-                code = err_sys(e, "cannot connect to %s", text);
-            }
-        }
-    }
-    if (code != OK) {
-        if (fd >= 0) close(fd);
-        if (e) e->status = STATUS(4, 4, 1);
+    if (fd < 0) return refused(to, e);
+    if (connect(fd, &to->u.sa, to->len) < 0 && errno != EINPROGRESS) {
+        code = refused(to, e);
+        close(fd);
         return code;
     }
-    no_delay(fd);
     *out = fd;
     return OK;
+}
+
+enum err_code dial_result(int fd, const struct addr *to, struct err *e) {
+    socklen_t n = sizeof errno;
+    int why = 0;
+
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &n);
+    if (why) {
+        errno = why;
+        return refused(to, e);
+    }
+    no_delay(fd);
+    return OK;
+}
+
+enum err_code dial_tcp(const struct addr *to, mono_t deadline, int *out, struct err *e) {
+    char text[ADDR_TEXT_MAX];
+    int fd = -1, r = 0;
+    enum err_code code = dial_start(to, &fd, e);
+
+    while (code == OK && r == 0) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        mono_t left = deadline - clock_mono();
+
+        r = left <= 0 ? 0 : poll(&p, 1, left > 1000000 ? 1000000 : (int)left);
+        if (r < 0 && errno == EINTR) r = 0;
+        else if (r < 0) code = refused(to, e);
+        else if (r > 0) code = dial_result(fd, to, e);
+        else if (left <= 0)
+            code = err_mail(e, ERR_TIMEOUT, STATUS(4, 4, 1),
+                            "cannot connect to %s: no answer in time", addr_text(to, text));
+    }
+    if (code == OK) *out = fd;
+    else if (fd >= 0) close(fd);
+    return code;
 }
 
 enum err_code dial_listen(const char *host, uint16_t port, int *out, struct err *e) {

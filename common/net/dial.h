@@ -7,6 +7,10 @@
 
 /* Connect by TCP until `deadline`. ERR_NET (4.4.1), ERR_TIMEOUT (4.4.1). */
 enum err_code dial_tcp(const struct addr *to, mono_t deadline, int *fd, struct err *e);
+/* Begin to connect: the socket is connected, or not, once it is writable; then ask dial_result. */
+enum err_code dial_start(const struct addr *to, int *fd, struct err *e);
+/* What became of it: OK, or ERR_NET (4.4.1) and the socket is to be closed. */
+enum err_code dial_result(int fd, const struct addr *to, struct err *e);
 /* Listen on `host` (an address, "localhost", or "" and "*" for every address of this host) and
  * `port`; port 0: any, see dial_local. ERR_NET names address and port ("in use ..."), ERR_DENIED (a
  * low port). */

@@ -22,6 +22,7 @@ struct segment {
     char name[QUEUE_ID_MAX]; /* NAME of NAME.seg */
     int fd, journal_fd;      /* journal_fd -1 until the first line */
     bool is_writer, is_published, is_journal_durable, is_damaged;
+    bool is_journal_dirty; /* lines were added since the last sync of all */
     uint64_t size; /* of what is durable, for the writer */
     size_t messages, finished;
 };
@@ -70,6 +71,7 @@ struct queue {
     size_t message_count, out_count;
     struct heap heap[QUEUE_LANES];
     unsigned wakes;
+    _Atomic unsigned flushes;
 };
 
 /* The header of a record. */

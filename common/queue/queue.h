@@ -122,6 +122,10 @@ enum err_code queue_note(struct queue *q, struct queue_msg *m, size_t rcpt,
 enum err_code queue_note_delay(struct queue *q, struct queue_msg *m, struct err *e);
 /* Make what was noted of the message's segment durable. */
 enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e);
+/* The same for all segments. */
+enum err_code queue_sync_all(struct queue *q, struct err *e);
+/* How often somebody asked for a try of everything now (QUEUE_FLUSH). */
+unsigned queue_flushes(const struct queue *q);
 /* The message comes back: finished when no recipient is pending, else due again in `lane` at
  * `next`. */
 void queue_done(struct queue *q, struct queue_msg *m, enum queue_lane lane, wall_t next);

@@ -184,6 +184,7 @@ enum err_code journal_add(struct queue *q, struct segment *s, const char *id, in
     buf_addc(&line, '\n');
     code = line.bad ? ERR_MEMORY
                     : file_write(s->journal_fd, buf_slice(&line), "the queue's journal", e);
+    s->is_journal_dirty = true;
     buf_release(&line);
     return code;
 }

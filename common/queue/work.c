@@ -12,6 +12,8 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
+enum { SYNC_AT_ONCE = 256 }; /* journals, in queue_sync_all */
+
 enum err_code queue_open(const char *dir, const struct log *log, struct queue **out,
                          struct err *e) {
     struct queue *q;
@@ -573,6 +575,34 @@ enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e) {
     if (code == OK && first) code = file_sync_dir(q->dir, e);
     return code;
 }
+
+enum err_code queue_sync_all(struct queue *q, struct err *e) {
+    int fds[SYNC_AT_ONCE];
+    bool is_first = false;
+    size_t n = 0;
+    enum err_code code = OK;
+
+    /* A segment may end while its journal is synced: the descriptors are our own. */
+    pthread_mutex_lock(&q->lock);
+    for (struct segment *s = q->segments; s && n < COUNT_OF(fds); s = s->next) {
+        if (!s->is_journal_dirty || s->journal_fd < 0) continue;
+        fds[n] = fcntl(s->journal_fd, F_DUPFD_CLOEXEC, 0);
+        if (fds[n] < 0) break;
+        n++;
+        s->is_journal_dirty = false;
+        is_first |= !s->is_journal_durable;
+        s->is_journal_durable = true;
+    }
+    pthread_mutex_unlock(&q->lock);
+    for (size_t i = 0; i < n; i++) {
+        if (code == OK) code = file_sync(fds[i], "the queue's journal", e);
+        close(fds[i]);
+    }
+    if (code == OK && is_first) code = file_sync_dir(q->dir, e);
+    return code;
+}
+
+unsigned queue_flushes(const struct queue *q) { return q->flushes; }
 
 void queue_finish(struct queue *q, struct queue_msg *m) {
     struct segment *s = m->seg;

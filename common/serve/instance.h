@@ -6,7 +6,7 @@
 #include "serve/loop.h"
 #include "serve/server.h"
 
-enum { INSTANCE_JOBS = 20 };
+enum { INSTANCE_JOBS = 100 };
 
 struct instance {
     struct conf *conf;
