@@ -201,7 +201,7 @@ static void push(struct outbound *o, struct list *l, struct work *w) {
     w->next = NULL;
     *l->end = w;
     l->end = &w->next;
-    if (o->idle > 0 || o->workers == o->workers_max) {
+    if (o->idle > 0 || o->workers >= o->workers_max + o->routing) {
         pthread_cond_signal(&o->wake);
         return;
     }
@@ -584,8 +584,8 @@ static void do_send(struct outbound *o, struct work *w) {
 static struct work *next_work(struct outbound *o) {
     struct work *w = pop(&o->ready);
 
-    /* Questions take up to half of the workers: slow name servers do not stop what is known. */
-    if (!w && o->routing < (o->workers_max + 1) / 2 && (w = pop(&o->routes))) o->routing++;
+    /* Workers that wait for a name server are beside those that send: neither stops the other. */
+    if (!w && o->routing < OUTBOUND_ROUTING_MAX && (w = pop(&o->routes))) o->routing++;
     return w;
 }
 
