@@ -216,6 +216,7 @@ static void line_up_new(struct queue *q, const struct queue_op *op, uint64_t sta
         m->size = r.size;
         m->rcpt_count = (uint32_t)op->env->rcpt_count;
         m->arrived = op->env->arrived;
+        m->due = op->env->release_at; /* RFC 4865: not before */
         m->lane = QUEUE_LOCAL;
         if (queue_line_up(q, m)) {
             m->next = q->messages;

@@ -22,6 +22,13 @@ enum err_code envelope_format(const struct envelope *env, struct buf *out, struc
     if (env->is_binary) buf_add(out, S("body binary\n"));
     else if (env->is_8bit) buf_add(out, S("body 8bit\n"));
     if (env->is_smtputf8) buf_add(out, S("smtputf8\n"));
+    if (env->is_requiretls) buf_add(out, S("requiretls\n"));
+    if (env->is_tls_optional) buf_add(out, S("tls-optional\n"));
+    if (env->priority) buf_addf(out, "priority %d\n", env->priority);
+    if (env->release_at) buf_addf(out, "release %lld\n", (long long)env->release_at);
+    if (env->by_mode != BY_NONE)
+        buf_addf(out, "by %s%s %lld\n", env->by_mode == BY_RETURN ? "return" : "notify",
+                 env->by_trace ? "+trace" : "", (long long)env->deliver_by);
     for (size_t i = 0; i < env->rcpt_count; i++) {
         const struct envelope_rcpt *r = &env->rcpts[i];
 
@@ -33,6 +40,27 @@ enum err_code envelope_format(const struct envelope *env, struct buf *out, struc
     if (!ok)
         return err_mail(e, ERR_SYNTAX, STATUS(5, 5, 4), "the envelope has a line break or NUL");
     return OK;
+}
+
+/* "9", "-3": what MT-PRIORITY may be; else 0. */
+static int8_t parse_priority(struct slice v) {
+    bool minus = slice_starts(v, S("-"));
+    uint64_t n;
+
+    if (!num_parse(slice_from(v, minus), ENVELOPE_PRIORITY_MAX, &n)) return 0;
+    return (int8_t)(minus ? -(int)n : (int)n);
+}
+
+/* "return+trace 1700000000" */
+static void parse_by(struct slice value, struct envelope *env) {
+    struct slice how, when, mode, trace;
+    uint64_t v;
+
+    if (!slice_cut(value, ' ', &how, &when) || !num_parse(when, INT64_MAX, &v)) return;
+    slice_cut(how, '+', &mode, &trace);
+    env->by_mode = slice_eq(mode, S("return")) ? BY_RETURN : BY_NOTIFY;
+    env->by_trace = trace.n > 0;
+    env->deliver_by = (wall_t)v;
 }
 
 enum err_code envelope_parse(struct slice text, struct arena *a, struct envelope *env,
@@ -65,6 +93,12 @@ enum err_code envelope_parse(struct slice text, struct arena *a, struct envelope
             env->is_binary = slice_eq(value, S("binary"));
             env->is_8bit = true;
         } else if (slice_eq(name, S("smtputf8"))) env->is_smtputf8 = true;
+        else if (slice_eq(name, S("requiretls"))) env->is_requiretls = true;
+        else if (slice_eq(name, S("tls-optional"))) env->is_tls_optional = true;
+        else if (slice_eq(name, S("priority"))) env->priority = parse_priority(value);
+        else if (slice_eq(name, S("release")))
+            env->release_at = num_parse(value, INT64_MAX, &v) ? (wall_t)v : 0;
+        else if (slice_eq(name, S("by"))) parse_by(value, env);
         else if (slice_eq(name, S("rcpt")) && at < count && value.n > 0)
             env->rcpts[at++].address = arena_copy(a, value);
         else if (slice_eq(name, S("orcpt")) && at > 0)

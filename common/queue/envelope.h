@@ -1,5 +1,6 @@
-/* envelope: who a message is from and for (RFC 5321 2.3.1, with the parameters of RFC 3461), and
- * its readable form in the queue. No I/O. */
+/* envelope: who a message is from and for (RFC 5321 2.3.1), with what the sender asked for (RFC
+ * 3461 DSN, RFC 8689 REQUIRETLS, RFC 6710 MT-PRIORITY, RFC 4865 FUTURERELEASE, RFC 2852 DELIVERBY),
+ * and its readable form in the queue. No I/O. */
 #ifndef QUEUE_ENVELOPE_H
 #define QUEUE_ENVELOPE_H
 
@@ -10,7 +11,10 @@
 
 enum { ENVELOPE_RCPT_MAX = 10000, ENVELOPE_BYTES_MAX = 8 * 1024 * 1024 };
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+enum { ENVELOPE_PRIORITY_MAX = 9 };
 enum envelope_ret { RET_DEFAULT, RET_FULL, RET_HDRS };
+/* What happens to a message that is late: its sender is told, or it is returned (RFC 2852 4). */
+enum envelope_by { BY_NONE, BY_NOTIFY, BY_RETURN };
 
 struct envelope_rcpt {
     struct slice address; /* "local@domain" or "local"; never empty */
@@ -27,6 +31,13 @@ struct envelope {
     wall_t arrived;
     enum envelope_ret ret;
     bool is_8bit, is_binary, is_smtputf8;
+    bool is_requiretls;   /* only over TLS, to hosts that say so too (RFC 8689) */
+    bool is_tls_optional; /* "TLS-Required: No" in the header (RFC 8689 5) */
+    bool by_trace;        /* DELIVERBY: the sender wants to know of each relay */
+    int8_t priority;      /* -ENVELOPE_PRIORITY_MAX..+, 0: nothing special */
+    enum envelope_by by_mode;
+    wall_t release_at; /* not before; 0: at once */
+    wall_t deliver_by; /* until then, unless by_mode is BY_NONE */
     struct envelope_rcpt *rcpts;
     size_t rcpt_count;
 };

@@ -243,6 +243,7 @@ static enum err_code make_msg(struct segment *s, const struct record *r, struct 
         m->size = r->size;
         m->rcpt_count = (uint32_t)env.rcpt_count;
         m->arrived = env.arrived;
+        m->due = env.release_at; /* until the journal says otherwise */
     }
     buf_release(&text);
     arena_release(&a);
