@@ -109,7 +109,7 @@ const struct applet applet_config = {
     .args_size = sizeof(struct args),
     .settings = "hostname domain data user listen tls tls-ca relay relay-from relay-tls resolver "
                 "dnssec trust-anchor accounts "
-                "aliases mx-port "
+                "aliases drop-dir mx-port "
                 "message-size-limit queue-lifetime retry plaintext-auth log",
     .exits = exits,
     .max_operands = 1,

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "cli/applet.h"
 #include "cli/exit.h"
+#include "deliver/drop.h"
 #include "deliver/outbound.h"
 #include "sys/clock.h"
 
@@ -289,12 +290,14 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args) {
     size_t before;
     enum err_code code;
     bool late = false;
+    unsigned taken;
 
     code = directory_open(ctx->conf, &directory, &e);
     if (code != OK) return fail(ctx, &e);
     /* The lines of the pass itself go to standard output; the log has only what is wrong. */
     ctx->log.level = LEVEL_ERROR;
     if (!args->json && !args->quiet) r.on_verdict = on_verdict, r.on_user = ctx;
+    if (drop_collect(ctx->conf, q, &ctx->log, &taken, &e) != OK) warnf(ctx, "%s", e.msg);
     /* A queue with more segments than this process may have descriptors is worked on part by part.
      */
     do {
@@ -367,7 +370,7 @@ const struct applet applet_queue_run = {
     .args_size = sizeof(struct args),
     .settings =
         "data hostname domain relay relay-tls tls-ca resolver dnssec trust-anchor accounts aliases "
-        "mx-port queue-lifetime retry plaintext-auth log",
+        "drop-dir mx-port message-size-limit queue-lifetime retry plaintext-auth log",
     .exits = exits,
     .max_operands = -1,
     .run = run,

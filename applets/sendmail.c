@@ -1,34 +1,33 @@
 /* sendmail: the sendmail(8) contract. A message on standard input goes into the queue, durable when
  * this exits; or, with --now, straight to its hosts. RFC 5322 (header), RFC 3461 (DSN), RFC 6409 8
  * (what a submitter may add). */
-#include <fcntl.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/ascii.h"
+#include "base/json.h"
+#include "base/num.h"
 #include "cli/applet.h"
 #include "cli/exit.h"
 #include "cli/trace.h"
-#include "deliver/attempt.h"
+#include "deliver/drop.h"
 #include "deliver/rcpt.h"
-#include "mime/address.h"
-#include "mime/encword.h"
-#include "mime/header.h"
-#include "mime/msgid.h"
-#include "queue/queue.h"
 #include "serve/instance.h"
 #include "smtp/param.h"
+#include "submit/compose.h"
+#include "submit/now.h"
 #include "sys/clock.h"
-#include "sys/file.h"
+
+enum { REPORT_AUTO, REPORT_NONE, REPORT_TEXT, REPORT_JSON };
+static const char *const report_words[] = {"auto", "none", "text", "json", NULL};
 
 struct args {
     const char *mode, *from, *from2, *full_name, *notify, *ret, *envid, *body, *queue, *tag,
-        *protocol, *xfile, *dfile, *verp, *hops;
-    struct opt_list options, long_options;
-    bool recipients, dot, now, verbose, gateway, aliases, metoo, verbose_n, utf8, help_ignored,
-        json;
+        *protocol, *xfile, *dfile, *compat, *hops, *html, *debug;
+    struct opt_list options, long_options, attach;
+    int report;
+    bool recipients, dot, now, verbose, gateway, aliases, metoo, verbose_n, utf8, json, dry_run;
 };
 
 static const struct opt opts[] = {
@@ -37,19 +36,25 @@ static const struct opt opts[] = {
     TEXT('f', NULL, from, "ADDRESS", "envelope sender; '' or <> is the null sender"),
     TEXT('r', NULL, from2, "ADDRESS", "the same"),
     TEXT('F', NULL, full_name, "NAME", "full name for a From field that is made"),
+    LIST('a', "attach", attach, "FILE", "attach FILE; may be repeated"),
+    TEXT(0, "html", html, "FILE", "FILE is the message in HTML, beside the text"),
+    FLAG(0, "now", now, "deliver now; what fails for now goes into the queue"),
+    FLAG(0, "dry-run", dry_run, "say what would be sent where; send and write nothing"),
+    ENUM(0, "report", report, report_words, "FORMAT",
+         "with --now: tell each recipient's outcome as text or json, or none"),
+    FLAG(0, "json", json, "the same as --report json"),
+    FLAG('v', NULL, verbose, "show the dialogue on standard error"),
     PREFIX('b', mode, "MODE",
            "m deliver (default), s SMTP on standard input, p list the queue, i check aliases, v "
-           "verify addresses, d serve"),
+           "verify addresses, d or D serve"),
     FLAG('I', NULL, aliases, NULL), /* as -bi */
-    MAYBE('q', NULL, queue, "TIME", "run the queue once, as queue-run"),
+    MAYBE('q', NULL, queue, "SELECT",
+          "run the queue: -q, -qIID, -qRRCPT, -qSSENDER, -q30m to stay and run it again"),
     TEXT('N', NULL, notify, "WHEN", "DSN: never, or success,failure,delay"),
     TEXT('R', NULL, ret, "WHAT", "DSN: return full or hdrs"),
     TEXT('V', NULL, envid, "ID", "DSN: envelope identifier"),
-    FLAG('v', NULL, verbose, "show the dialogue on standard error"),
-    FLAG(0, "now", now, "deliver now; what fails for now goes into the queue"),
-    FLAG(0, "json", json, "one JSON object per recipient on standard output (with --now)"),
     LIST('o', NULL, options, "OPTION",
-         "historic options; i, em, ee, ... are known, others have no effect"),
+         "historic: i as -i, ee exit with 0, eq say nothing; others have no effect"),
     LIST('O', NULL, long_options, "OPTION=VALUE", "historic options without effect"),
     TEXT('B', NULL, body, "TYPE", "7BIT or 8BITMIME; the truth is found in the message"),
     TEXT('L', NULL, tag, "TAG", NULL),
@@ -59,543 +64,351 @@ static const struct opt opts[] = {
     TEXT('h', NULL, hops, "N", NULL),
     FLAG('G', NULL, gateway, NULL),
     FLAG('m', NULL, metoo, NULL),
-    FLAG('n', NULL, verbose_n, NULL),
+    FLAG('n', NULL, verbose_n, NULL), /* historic: no aliases */
     FLAG('U', NULL, utf8, NULL),
-    MAYBE('A', NULL, verp, "c|m", NULL),
+    MAYBE('A', NULL, compat, "c|m", NULL),
+    MAYBE('d', NULL, debug, "LEVEL", NULL),
     OPT_END,
 };
 
 static const struct exit_doc exits[] = {
-    {0, "the message is queued on disk, or with --now delivered or queued"},
+    {0, "the message is on disk in the queue; or with --now each recipient has it or is queued"},
     {64, "the command line is wrong, or there is no recipient"},
-    {65, "an address or the message cannot be used"},
+    {65, "an address or the message cannot be used, or it is too large"},
+    {66, "a file to attach is not there"},
     {67, "-bv: there is no such user"},
-    {69, "--now: a recipient was refused for good"},
+    {69, "--now: a recipient was refused for good; the others were delivered or queued"},
     {75, "try again: no space, or --now could neither deliver nor queue"},
-    {77, "the queue may not be written"},
+    {77, "this user may write neither the queue nor the drop directory"},
     {78, "a setting is wrong"},
     {0, NULL},
 };
 
-enum { RANDOM_ID = MSGID_RANDOM, ARENA_MAX = 64 * 1024 * 1024, LINE_CHUNK = 64 * 1024 };
-
-struct mail {
-    struct context *ctx;
-    const struct args *args;
-    struct arena arena;
-    struct buf header; /* the fields as they came, CRLF lines, without the empty line */
-    struct buf head;   /* what is sent in front of the body */
-    struct spool body;
-    struct envelope env;
-    size_t rcpt_cap;
-    uint64_t size;
-    bool is_8bit;
-};
-
-/* --- addresses
- * ---------------------------------------------------------------------------------------------- */
-
-static const char *login_name(void) {
-    const struct passwd *pw = getpwuid(getuid());
-
-    return pw ? pw->pw_name : "unknown";
-}
-
-/* "local@domain" for the envelope; a name alone is of the first domain. */
-static enum err_code spec_of(struct mail *m, const struct address *ad, struct slice *out,
-                             struct err *e) {
-    struct address full = *ad;
-    struct smtp_path path;
-    struct buf text;
-    enum err_code code;
-
-    if (full.domain.n == 0) full.domain = slice_str(m->ctx->conf->domain.v[0]);
-    buf_init(&text, 2048);
-    if (!address_put_spec(&text, &full)) {
-        buf_release(&text);
-        return err_mail(e, ERR_SYNTAX, STATUS(5, 1, 3), "an address is too long");
-    }
-    *out = arena_copy(&m->arena, buf_slice(&text));
-    buf_release(&text);
-    code = smtp_address_parse(*out, SMTP_PATH_UTF8, &path, e);
-    if (code != OK) return err_set(e, ERR_SYNTAX, "\"%.*s\" is not an address", SP(*out));
-    if (path.is_utf8) m->env.is_smtputf8 = true;
-    return OK;
-}
-
-static enum err_code add_rcpt(struct mail *m, struct slice address, struct err *e) {
-    for (size_t i = 0; i < m->env.rcpt_count; i++)
-        if (slice_eq(m->env.rcpts[i].address, address)) return OK;
-    if (m->env.rcpt_count == ENVELOPE_RCPT_MAX)
-        return err_set(e, ERR_SYNTAX, "more than %d recipients", ENVELOPE_RCPT_MAX);
-    if (m->env.rcpt_count == m->rcpt_cap) {
-        size_t cap = m->rcpt_cap ? m->rcpt_cap * 2 : 8;
-        struct envelope_rcpt *more = arena_new(&m->arena, cap * sizeof *more);
-
-        if (!more) return err_set(e, ERR_MEMORY, "no memory for recipients");
-        if (m->env.rcpt_count) memcpy(more, m->env.rcpts, m->env.rcpt_count * sizeof *more);
-        m->env.rcpts = more;
-        m->rcpt_cap = cap;
-    }
-    m->env.rcpts[m->env.rcpt_count++] = (struct envelope_rcpt){.address = address};
-    return OK;
-}
-
-/* Every mailbox of an address list. `lenient`: what cannot be read is passed over (header fields).
- */
-static enum err_code add_list(struct mail *m, struct slice text, bool lenient, struct err *e) {
-    struct address_list list;
-    enum err_code code = address_parse(&m->arena, text, &list, e);
-
-    if (code != OK && !lenient)
-        return err_set(e, ERR_SYNTAX, "\"%.*s\" is not an address", SP(text));
-    for (size_t i = 0; i < list.n; i++) {
-        struct slice spec;
-
-        if (list.v[i].kind != ADDRESS_MAILBOX) continue;
-        if (list.v[i].local.n == 0) { /* "<>" or "": nobody */
-            if (lenient) continue;
-            return err_set(e, ERR_SYNTAX, "\"%.*s\" is not an address", SP(text));
-        }
-        code = spec_of(m, &list.v[i], &spec, e);
-        if (code == OK) code = add_rcpt(m, spec, e);
-        if (code != OK) return code;
-    }
-    return OK;
-}
-
-static enum err_code set_sender(struct mail *m, struct err *e) {
-    const char *text = m->args->from ? m->args->from : m->args->from2;
-    struct address own = {.kind = ADDRESS_MAILBOX, .local = slice_str(login_name())}, given;
-
-    if (!text) return spec_of(m, &own, &m->env.sender, e);
-    if (slice_trim(slice_str(text)).n == 0 || strcmp(text, "<>") == 0) return OK;
-    if (address_parse_one(&m->arena, slice_str(text), &given, e) != OK)
-        return err_set(e, ERR_SYNTAX, "-f: \"%s\" is not an address", text);
-    return spec_of(m, &given, &m->env.sender, e);
-}
-
-/* --- the message
- * -------------------------------------------------------------------------------------------- */
-
-/* Reads standard input line by line, CRLF or LF or mixed, and hands out each as it goes over the
- * wire. */
-struct reader {
-    FILE *in;
-    struct buf line; /* its ceiling bounds a line; `bad` tells that one was longer */
-    bool dot_ends;
-};
-
-/* One line without its end. A CR inside stays data here; what sends it makes it harmless. False:
- * the end, or a line that is too long. */
-static bool next_line(struct reader *r, struct slice *line) {
-    int c;
-
-    buf_reset(&r->line);
-    while ((c = getc_unlocked(r->in)) != EOF) {
-        if (!buf_addc(&r->line, (char)c)) return false;
-        if (c == '\n') break;
-    }
-    if (r->line.n == 0) return false;
-    *line = slice_chomp(buf_slice(&r->line));
-    return !(r->dot_ends && slice_eq(*line, S(".")));
-}
-
-static bool is_field(struct slice line) {
-    struct slice name, value;
-
-    if (!slice_cut(line, ':', &name, &value)) return false;
-    while (name.n > 0 && ascii_is_wsp(name.p[name.n - 1])) name.n--;
-    return header_name_valid(name);
-}
-
-static enum err_code too_large(const struct mail *m, struct err *e) {
-    return err_mail(e, ERR_LIMIT, STATUS(5, 3, 4),
-                    "the message is larger than message-size-limit (%llu bytes)",
-                    (unsigned long long)m->ctx->conf->message_size_limit);
-}
-
-static enum err_code put_body(struct mail *m, struct slice line, struct err *e) {
-    m->size += line.n + 2;
-    if (m->size > m->ctx->conf->message_size_limit) return too_large(m, e);
-    for (size_t i = 0; i < line.n && !m->is_8bit; i++) m->is_8bit = (unsigned char)line.p[i] > 127;
-    if (spool_add(&m->body, line, e) != OK || spool_add(&m->body, S("\r\n"), e) != OK)
-        return e->code;
-    return OK;
-}
-
-static enum err_code read_message(struct mail *m, struct err *e) {
-    struct reader r = {.in = m->ctx->in, .dot_ends = !m->args->dot};
-    struct slice line;
-    bool in_header = true, first = true;
-    enum err_code code = OK;
-
-    buf_init(&r.line, (size_t)m->ctx->conf->message_size_limit + 2);
-    for (size_t i = 0; i < m->args->options.n; i++)
-        if (strcmp(m->args->options.v[i], "i") == 0) r.dot_ends = false;
-    while (code == OK && next_line(&r, &line)) {
-        if (first && (slice_starts(line, S("From ")) || slice_starts(line, S(">From "))))
-            continue; /* mbox */
-        if (in_header && line.n > 0 && (is_field(line) || (!first && ascii_is_wsp(line.p[0])))) {
-            m->size += line.n + 2;
-            buf_add(&m->header, line);
-            buf_add(&m->header, S("\r\n"));
-            if (m->header.bad)
-                code = err_set(e, ERR_LIMIT, "the header is larger than %zu bytes", m->header.max);
-        } else if (in_header) {
-            /* The empty line, or a line that is no field: what follows is the body. */
-            in_header = false;
-            if (line.n > 0) code = put_body(m, line, e);
-        } else {
-            code = put_body(m, line, e);
-        }
-        first = false;
-    }
-    if (code == OK && ferror(r.in)) code = err_sys(e, "cannot read the message");
-    if (code == OK && r.line.bad) code = too_large(m, e);
-    buf_release(&r.line);
-    return code;
-}
-
-/* --- the header
- * --------------------------------------------------------------------------------------------- */
-
-static bool has_resent(struct slice header) {
-    struct header_iter it;
-    struct header_field f;
-
-    for (header_begin(&it, header); header_next(&it, &f);)
-        if (slice_istarts(f.name, S("Resent-"))) return true;
+/* A historic option -oX, the last of a kind. */
+static bool has_option(const struct args *args, const char *name) {
+    for (size_t i = 0; i < args->options.n; i++)
+        if (strcmp(args->options.v[i], name) == 0) return true;
     return false;
 }
 
-/* -t: the first block of Resent- fields stands for To, Cc and Bcc when there is one (RFC
- * 5322 3.6.6). */
-static enum err_code header_recipients(struct mail *m, struct err *e) {
-    static const struct slice plain[] = {S_INIT("To"), S_INIT("Cc"), S_INIT("Bcc")};
-    static const struct slice resent[] = {S_INIT("Resent-To"), S_INIT("Resent-Cc"),
-                                          S_INIT("Resent-Bcc")};
-    struct slice header = buf_slice(&m->header);
-    bool is_resent = has_resent(header);
-    struct header_iter it;
-    struct header_field f;
-    enum err_code code = OK;
-    bool in_block = false;
+/* --- telling
+ * --------------------------------------------------------------------------------------------- */
 
-    for (header_begin(&it, header); code == OK && header_next(&it, &f);) {
-        bool is_resent_field = slice_istarts(f.name, S("Resent-"));
+struct telling {
+    struct context *ctx;
+    bool json, says_all, is_silent;
+};
 
-        if (is_resent && in_block && !is_resent_field) break;
-        in_block |= is_resent_field;
-        for (size_t i = 0; code == OK && i < 3; i++)
-            if (slice_ieq(f.name, is_resent ? resent[i] : plain[i]))
-                code = add_list(m, f.value, true, e);
-    }
-    return code;
+static void put_line(struct context *ctx, struct json *j, struct buf *out) {
+    json_line(j);
+    fwrite(out->p, 1, out->n, ctx->out);
+    buf_release(out);
 }
 
-static bool is_hidden(struct slice name) {
-    return slice_ieq(name, S("Bcc")) || slice_ieq(name, S("Resent-Bcc")) ||
-           slice_ieq(name, S("Return-Path"));
+static void tell_json(struct context *ctx, struct slice rcpt, const struct verdict *v) {
+    struct buf out, record;
+    struct json j;
+
+    buf_init(&out, 64 * 1024);
+    json_init(&j, &out);
+    json_object(&j, NULL);
+    json_int(&j, "v", 1);
+    json_str(&j, "recipient", rcpt);
+    json_str(&j, "result",
+             !v                                 ? S("queued")
+             : v->class == SMTP_CLASS_OK        ? S("delivered")
+             : v->class == SMTP_CLASS_PERMANENT ? S("failed")
+                                                : S("deferred"));
+    if (v) {
+        buf_init(&record, ATTEMPT_DETAIL_MAX * 2);
+        verdict_json(v, 1, clock_wall(), &record);
+        /* The record is an object with "v" in front: its other members join this one. */
+        if (slice_starts(buf_slice(&record), S("{\"v\":1,")))
+            buf_addf(&out, ",%.*s",
+                     SP(slice_first(slice_from(buf_slice(&record), 7), record.n - 8)));
+        buf_release(&record);
+    }
+    json_end(&j);
+    put_line(ctx, &j, &out);
 }
 
-static void put_from(struct mail *m) {
-    const struct passwd *pw = getpwuid(getuid());
-    const char *name = m->args->full_name;
-    char gecos[256] = "";
+static void tell(void *p, struct slice rcpt, const struct verdict *v) {
+    static const char *const words[] = {"delivered", "deferred", "failed"};
+    struct telling *t = p;
+    struct buf text;
 
-    if (!name && pw && pw->pw_gecos && !m->args->from && !m->args->from2) {
-        snprintf(gecos, sizeof gecos, "%.*s", (int)strcspn(pw->pw_gecos, ","), pw->pw_gecos);
-        name = gecos;
+    if (t->json) {
+        tell_json(t->ctx, rcpt, v);
+    } else if (v && !t->is_silent && (v->class != SMTP_CLASS_OK || t->says_all)) {
+        buf_init(&text, 8192);
+        verdict_reply(v, &text);
+        warnf(t->ctx, "%.*s: %s: %s%s%.*s", SP(rcpt), words[v->class], v->host,
+              v->host[0] ? ": " : "", SP(buf_slice(&text)));
+        buf_release(&text);
     }
-    buf_add(&m->head, S("From: "));
-    if (name && *name) {
-        struct buf phrase;
-        size_t column = 6;
-
-        buf_init(&phrase, 4096);
-        encword_put_phrase(&phrase, slice_str(name), &column);
-        buf_add(&m->head, buf_slice(&phrase));
-        buf_addf(&m->head, " <%.*s>\r\n", SP(m->env.sender));
-        buf_release(&phrase);
-    } else {
-        buf_addf(&m->head, "<%.*s>\r\n", SP(m->env.sender));
-    }
-}
-
-static enum err_code make_head(struct mail *m, const char *id, struct err *e) {
-    const struct conf *c = m->ctx->conf;
-    struct slice header = buf_slice(&m->header);
-    struct header_iter it;
-    struct header_field f;
-    char date[MOMENT_RFC5322_MAX];
-    wall_t now = m->env.arrived;
-
-    moment_rfc5322(now, clock_offset(now), date);
-    buf_addf(&m->head, "Received: by %s (postbag, user %u)\r\n\tid %s; %s\r\n", c->hostname,
-             (unsigned)getuid(), id, date);
-    for (header_begin(&it, header); header_next(&it, &f);)
-        if (!is_hidden(f.name)) buf_add(&m->head, slice_of(header.p + f.at, f.end - f.at));
-    if (header_value(header, S("Date")).n == 0) buf_addf(&m->head, "Date: %s\r\n", date);
-    if (header_value(header, S("From")).n == 0 && m->env.sender.n > 0) put_from(m);
-    if (header_value(header, S("Message-ID")).n == 0) {
-        uint8_t random[RANDOM_ID];
-
-        random_bytes(random, sizeof random);
-        buf_add(&m->head, S("Message-ID: "));
-        msgid_put(&m->head, now, random, slice_str(c->hostname));
-        buf_add(&m->head, S("\r\n"));
-    }
-    buf_add(&m->head, S("\r\n"));
-    for (size_t i = 0; i < m->head.n && !m->is_8bit; i++)
-        m->is_8bit = (unsigned char)m->head.p[i] > 127;
-    m->env.is_8bit = m->is_8bit;
-    return m->head.bad ? err_set(e, ERR_LIMIT, "the header is too large") : OK;
 }
 
 /* --- sending
- * ------------------------------------------------------------------------------------------------
- */
+ * --------------------------------------------------------------------------------------------- */
 
-static enum err_code enqueue(struct mail *m, char id[QUEUE_ID_MAX], struct err *e) {
-    const char *dir = conf_path(m->ctx->conf, "queue");
-    struct queue *q;
-    enum err_code code =
-        dir ? queue_open(dir, &m->ctx->log, &q, e) : err_set(e, ERR_MEMORY, "no memory");
-
-    if (code != OK) return code;
-    code = queue_put(q, &m->env, buf_slice(&m->head), &m->body, id, e);
-    queue_close(q);
-    return code;
-}
-
-static void report(struct mail *m, struct slice rcpt, const struct verdict *v) {
-    static const char *const words[] = {"delivered", "deferred", "failed"};
-    struct buf text;
-
-    buf_init(&text, 8192);
-    if (m->args->json) {
-        buf_add(&text, S("{\"recipient\":\""));
-        for (size_t i = 0; i < rcpt.n; i++)
-            if (rcpt.p[i] != '"' && rcpt.p[i] != '\\' && !ascii_is_ctl(rcpt.p[i]))
-                buf_addc(&text, rcpt.p[i]);
-        buf_add(&text, S("\","));
-        verdict_json(v, 1, clock_wall(), &text);
-        /* The record's own brace is left out: its members join these. */
-        for (size_t i = 14; i + 1 < text.n; i++) {
-            if (text.p[i] == ',' && text.p[i + 1] == '{') {
-                memmove(text.p + i + 1, text.p + i + 2, text.n - i - 2);
-                text.n--;
-                break;
-            }
-        }
-        fprintf(m->ctx->out, "%.*s\n", SP(buf_slice(&text)));
-    } else if (v->class != SMTP_CLASS_OK || m->args->verbose) {
-        verdict_reply(v, &text);
-        fprintf(m->ctx->err, "postbag %s: %.*s: %s: %s%s%.*s\n", m->ctx->name, SP(rcpt),
-                words[v->class], v->host, v->host[0] ? ": " : "", SP(buf_slice(&text)));
-    }
-    buf_release(&text);
-}
-
-/* The message in one file, for the hop that reads it. */
-static int make_file(struct mail *m, struct err *e) {
-    char path[] = "/tmp/postbag.XXXXXX", chunk[16 * 1024];
-    const char *tmp = getenv("TMPDIR");
-    int fd = open(tmp && *tmp ? tmp : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    uint64_t at = 0;
-    size_t got;
-
-    if (fd < 0) {
-        fd = mkostemp(path, O_CLOEXEC);
-        if (fd >= 0) unlink(path);
-    }
-    if (fd < 0) {
-        err_sys(e, "cannot make a temporary file");
-        return -1;
-    }
-    if (file_write(fd, buf_slice(&m->head), "a temporary file", e) != OK) goto failed;
-    do {
-        if (spool_read(&m->body, at, chunk, sizeof chunk, &got, e) != OK ||
-            file_write(fd, slice_of(chunk, got), "a temporary file", e) != OK)
-            goto failed;
-        at += got;
-    } while (got > 0);
-    return fd;
-failed:
-    close(fd);
-    return -1;
-}
-
-struct outcome {
-    size_t failed, later;
-    struct err first; /* why the first of them */
-};
-
-static void attempt_domain(struct mail *m, struct courier *c, size_t first, bool *done,
-                           struct verdict *verdicts, int fd, bool *later, struct outcome *out) {
-    struct slice address = m->env.rcpts[first].address;
-    struct slice domain = slice_from(address, slice_rchr(address, '@') + 1);
-    size_t *rcpts = arena_new(&m->arena, m->env.rcpt_count * sizeof *rcpts);
-    struct attempt a = {.env = &m->env,
-                        .rcpts = rcpts,
-                        .verdicts = verdicts,
-                        .body = {fd, 0, m->head.n + m->body.size}};
-    struct route route;
+static int store(struct context *ctx, struct submission *s) {
+    enum submission_where where;
     struct err e = {0};
 
-    if (!rcpts) return;
-    for (size_t i = first; i < m->env.rcpt_count; i++) {
-        struct slice other = m->env.rcpts[i].address;
-
-        if (done[i] || (!c->conf->relay.host &&
-                        !slice_ieq(slice_from(other, slice_rchr(other, '@') + 1), domain)))
-            continue;
-        done[i] = true;
-        rcpts[a.count++] = i;
-    }
-    if (route_find(c->resolver, c->conf, domain, true, &m->arena, &route, &e) != OK) {
-        route.code = e.code;
-        route.err = e;
-    }
-    if (route.code == OK) attempt_run(c, &route, NULL, &a);
-    else attempt_no_route(&route, &a);
-    for (size_t k = 0; k < a.count; k++) {
-        const struct verdict *v = &verdicts[k];
-
-        report(m, m->env.rcpts[rcpts[k]].address, v);
-        if (v->class == SMTP_CLASS_TEMPORARY) later[rcpts[k]] = true, out->later++;
-        if (v->class == SMTP_CLASS_PERMANENT) out->failed++;
-    }
+    return submission_store(s, &where, &e) == OK ? EX_OK : fail(ctx, &e);
 }
 
-/* --now: each domain in turn; those that failed for now stay in the envelope and go into the queue.
- */
-static int send_now(struct mail *m, char id[QUEUE_ID_MAX]) {
-    struct context *ctx = m->ctx;
-    size_t n = m->env.rcpt_count, kept = 0;
-    bool *done = arena_new(&m->arena, n * sizeof *done),
-         *later = arena_new(&m->arena, n * sizeof *later);
-    struct verdict *verdicts = arena_new(&m->arena, n * sizeof *verdicts);
-    struct outcome out = {0};
+static int send_now(struct context *ctx, const struct args *args, struct submission *s) {
     struct trace trace = {.out = ctx->err};
-    struct directory d;
-    struct courier c;
-    struct err e = {0};
-    int fd = -1;
-    enum err_code code;
+    struct telling t = {.ctx = ctx,
+                        .json = args->json || args->report == REPORT_JSON,
+                        .says_all = args->verbose || args->report == REPORT_TEXT,
+                        .is_silent = args->report == REPORT_NONE || has_option(args, "eq")};
+    struct now_result r;
+    enum submission_where where;
+    struct err e = {0}, full = {0};
 
-    if (!done || !later || !verdicts) return failf(ctx, EX_OSERR, "no memory for an attempt");
-    code = courier_open(ctx->conf, &ctx->log, &c, &e);
-    if (code != OK) return fail(ctx, &e);
     ctx->log.level = LEVEL_ERROR;
-    if (m->args->verbose) c.on_bytes = trace_bytes, c.on_user = &trace;
-    code = directory_open(ctx->conf, &d, &e);
-    if (code == OK) {
-        fd = make_file(m, &e);
-        for (size_t i = 0; fd >= 0 && i < n; i++) {
-            struct slice address = m->env.rcpts[i].address;
-            struct slice domain = slice_from(address, slice_rchr(address, '@') + 1);
-
-            if (done[i]) continue;
-            /* Mailboxes of this host are the queue's business, unless a relay takes all. */
-            if (!ctx->conf->relay.host && directory_is_local(&d, domain))
-                done[i] = later[i] = true, out.later++;
-            else attempt_domain(m, &c, i, done, verdicts, fd, later, &out);
-        }
-        directory_close(&d);
+    if (now_send(s, args->verbose ? trace_bytes : NULL, &trace, tell, &t, &r, &e) != OK) {
+        /* Not to be tried from here is no reason to lose the message: the queue takes it. */
+        warnf(ctx, "%s", e.msg);
+        if (e.code != ERR_DENIED && e.code != ERR_LIBRARY) return exit_of(&e);
     }
-    courier_close(&c);
-    if (fd < 0) return fail(ctx, &e);
-    close(fd);
-    for (size_t i = 0; i < n; i++)
-        if (later[i]) m->env.rcpts[kept++] = m->env.rcpts[i];
-    m->env.rcpt_count = kept;
-    if (kept > 0 && enqueue(m, id, &e) != OK)
-        return failf(ctx, EX_TEMPFAIL, "%zu recipient%s failed for now, and queueing too: %s", kept,
-                     kept == 1 ? "" : "s", e.msg);
-    if (kept > 0 && !m->args->json)
-        fprintf(ctx->err, "postbag %s: queued as %s for another try\n", ctx->name, id);
-    return out.failed ? EX_UNAVAILABLE : EX_OK;
+    if (r.later > 0 && submission_store(s, &where, &full) != OK)
+        return failf(ctx, EX_TEMPFAIL, "%zu recipient%s failed for now, and queueing too: %s",
+                     r.later, r.later == 1 ? "" : "s", full.msg);
+    if (r.later > 0 && !t.json && !t.is_silent) warnf(ctx, "queued as %s for another try", s->id);
+    return r.failed ? EX_UNAVAILABLE : EX_OK;
 }
 
-static enum err_code set_dsn(struct mail *m, struct err *e) {
+static enum err_code set_dsn(struct submission *s, const struct args *args, struct err *e) {
     unsigned notify = 0;
 
-    if (m->args->notify) {
+    if (args->notify) {
         struct buf upper;
 
         buf_init(&upper, 64);
-        for (const char *p = m->args->notify; *p; p++) buf_addc(&upper, ascii_upper(*p));
+        for (const char *p = args->notify; *p; p++) buf_addc(&upper, ascii_upper(*p));
         if (upper.bad || !smtp_notify_parse(buf_slice(&upper), &notify)) {
             buf_release(&upper);
             return err_set(e, ERR_USAGE, "-N takes never, or success,failure,delay, not \"%s\"",
-                           m->args->notify);
+                           args->notify);
         }
         buf_release(&upper);
     }
-    for (size_t i = 0; i < m->env.rcpt_count; i++) m->env.rcpts[i].notify = (uint8_t)notify;
-    if (m->args->ret) {
-        if (slice_ieq(slice_str(m->args->ret), S("full"))) m->env.ret = RET_FULL;
-        else if (slice_ieq(slice_str(m->args->ret), S("hdrs"))) m->env.ret = RET_HDRS;
-        else return err_set(e, ERR_USAGE, "-R takes full or hdrs, not \"%s\"", m->args->ret);
+    for (size_t i = 0; i < s->env.rcpt_count; i++) s->env.rcpts[i].notify = (uint8_t)notify;
+    if (args->ret) {
+        if (slice_ieq(slice_str(args->ret), S("full"))) s->env.ret = RET_FULL;
+        else if (slice_ieq(slice_str(args->ret), S("hdrs"))) s->env.ret = RET_HDRS;
+        else return err_set(e, ERR_USAGE, "-R takes full or hdrs, not \"%s\"", args->ret);
     }
-    if (m->args->envid) {
+    if (args->envid) {
         struct buf xtext;
 
         buf_init(&xtext, 100);
-        if (!smtp_xtext_put(&xtext, slice_str(m->args->envid))) {
+        if (!smtp_xtext_put(&xtext, slice_str(args->envid))) {
             buf_release(&xtext);
             return err_set(e, ERR_USAGE, "-V: the identifier is longer than 100 characters");
         }
-        m->env.envid = arena_copy(&m->arena, buf_slice(&xtext));
+        s->env.envid = arena_copy(&s->arena, buf_slice(&xtext));
         buf_release(&xtext);
     }
     return OK;
 }
 
-static int send_message(struct context *ctx, const struct args *args) {
-    struct mail m = {.ctx = ctx, .args = args};
-    char id[QUEUE_ID_MAX] = "";
-    const char *tmp = getenv("TMPDIR");
-    struct err e = {0};
+static enum err_code operand_rcpts(struct context *ctx, struct submission *s, struct err *e) {
     enum err_code code = OK;
-    int status = EX_OK;
 
-    arena_init(&m.arena, ARENA_MAX);
-    buf_init(&m.header, HEADER_BYTES_MAX);
-    buf_init(&m.head, HEADER_BYTES_MAX + 64 * 1024);
-    spool_init(&m.body, tmp && *tmp ? tmp : "/tmp");
-    m.env.proto = S("local");
-    m.env.client = arena_printf(&m.arena, "uid %u", (unsigned)getuid());
-    code = set_sender(&m, &e);
     for (int i = 0; code == OK && i < ctx->operand_count; i++) {
         const char *text = ctx->operands[i];
 
         /* Options behind an address are not options; mail to "-f" is never what was meant. */
         if (text[0] == '-' && !strchr(text, '@'))
-            code = err_set(&e, ERR_USAGE,
+            return err_set(e, ERR_USAGE,
                            "\"%s\" behind an address is no address; put options first", text);
-        else code = add_list(&m, slice_str(text), false, &e);
+        code = submission_rcpts(s, slice_str(text), e);
     }
-    if (code == OK && m.env.rcpt_count == 0 && !args->recipients)
-        code = err_set(&e, ERR_USAGE, "no recipient: name some, or use -t");
-    if (code == OK) code = read_message(&m, &e);
-    if (code == OK && args->recipients) code = header_recipients(&m, &e);
-    if (code == OK && m.env.rcpt_count == 0)
-        code = err_set(&e, ERR_SYNTAX, "the header names no recipient");
-    if (code == OK) code = set_dsn(&m, &e);
-    m.env.arrived = clock_wall();
-    queue_new_id(id);
-    if (code == OK) code = make_head(&m, id, &e);
-    if (code != OK) status = fail(ctx, &e);
-    else if (args->now) status = send_now(&m, id);
-    else if (enqueue(&m, id, &e) != OK) status = fail(ctx, &e);
-    spool_release(&m.body);
-    buf_release(&m.header);
-    buf_release(&m.head);
-    arena_release(&m.arena);
-    return status;
+    return code;
+}
+
+static enum err_code prepare(struct context *ctx, const struct args *args, struct submission *s,
+                             struct err *e) {
+    struct compose c = {.html = args->html, .files = args->attach.v, .count = args->attach.n};
+    bool dot_ends = !args->dot && !has_option(args, "i");
+    enum err_code code = submission_sender(s, args->from ? args->from : args->from2, e);
+
+    s->full_name = args->full_name;
+    if (code == OK) code = operand_rcpts(ctx, s, e);
+    if (code == OK && s->env.rcpt_count == 0 && !args->recipients)
+        return err_set(e, ERR_USAGE, "no recipient: name some, or use -t");
+    if (code == OK) code = submission_read(s, ctx->in, dot_ends, e);
+    if (code == OK && args->recipients) code = submission_header_rcpts(s, e);
+    if (code == OK && s->env.rcpt_count == 0)
+        return err_set(e, ERR_SYNTAX, "the header names no recipient");
+    if (code == OK) code = set_dsn(s, args, e);
+    if (code == OK && (c.html || c.count)) code = compose_mime(s, &c, e);
+    return code == OK ? submission_finish(s, e) : code;
+}
+
+/* --- dry run: what would happen
+ * ----------------------------------------------------------------------------------------------
+ */
+
+struct dry {
+    struct context *ctx;
+    struct submission *s;
+    struct directory directory;
+    struct resolver *resolver;
+    bool json, is_bad;
+};
+
+static void put_hosts(struct dry *d, const struct route *route, struct json *j) {
+    if (j) json_array(j, "hosts");
+    for (size_t i = 0; i < route->host_count; i++) {
+        const struct route_host *h = &route->hosts[i];
+        char text[ADDR_TEXT_MAX];
+
+        if (h->is_self) break;
+        if (j) {
+            json_object(j, NULL);
+            json_str(j, "name", slice_str(h->name));
+            json_array(j, "addresses");
+        } else {
+            fprintf(d->ctx->out, "%s%s", i ? ", " : " ", h->name);
+        }
+        for (size_t k = 0; k < h->addr_count; k++) {
+            if (j) json_str(j, NULL, slice_str(addr_text(&h->addrs[k], text)));
+            else fprintf(d->ctx->out, " [%s]", addr_text(&h->addrs[k], text));
+        }
+        if (j) json_end(j), json_end(j);
+    }
+    if (j) json_end(j);
+}
+
+/* One end of a recipient: a mailbox here, or the way to elsewhere. */
+static void dry_end(struct dry *d, struct slice rcpt, const struct rcpt_end *end,
+                    const struct err *why) {
+    FILE *out = d->ctx->out;
+    struct slice domain = end ? slice_from(end->address, slice_rchr(end->address, '@') + 1) : rcpt;
+    struct route route = {0};
+    struct err e = {0};
+    struct buf text;
+    struct json j, *json = d->json ? &j : NULL;
+    const char *what = "route";
+
+    if (end && !end->is_local && !end->is_dead &&
+        route_find(d->resolver, d->ctx->conf, domain, true, &d->s->arena, &route, &e) != OK) {
+        route.code = e.code;
+        route.err = e;
+    }
+    if (!end) what = "error";
+    else if (end->is_dead) what = "no such user", why = NULL;
+    else if (end->is_local) what = "mailbox";
+    else if (route.code != OK) what = "no route", why = &route.err;
+    d->is_bad |= !end || end->is_dead || (why && !err_is_temporary(why));
+    if (json) {
+        buf_init(&text, 64 * 1024);
+        json_init(json, &text);
+        json_object(json, NULL);
+        json_int(json, "v", 1);
+        json_str(json, "recipient", rcpt);
+        if (end) json_str(json, "address", end->address);
+        json_str(json, "result", slice_str(what));
+        if (why) json_str(json, "why", slice_str(why->msg));
+        if (end && !end->is_local && !end->is_dead) {
+            json_str(json, "route", slice_str(route_kind_name(route.kind)));
+            put_hosts(d, &route, json);
+        }
+        json_end(json);
+        put_line(d->ctx, json, &text);
+        return;
+    }
+    fprintf(out, "to       %.*s", SP(rcpt));
+    if (end && !slice_eq(end->address, rcpt)) fprintf(out, " -> %.*s", SP(end->address));
+    if (why) fprintf(out, ": %s: %s\n", what, why->msg);
+    else if (end && (end->is_local || end->is_dead)) fprintf(out, ": %s\n", what);
+    else {
+        fprintf(out, ": %s", route_kind_name(route.kind));
+        put_hosts(d, &route, NULL);
+        fputc('\n', out);
+    }
+}
+
+static void dry_rcpt(struct dry *d, struct slice rcpt) {
+    struct slice domain = slice_from(rcpt, slice_rchr(rcpt, '@') + 1);
+    struct rcpt_end *ends, one = {.address = rcpt};
+    struct err e = {0};
+    size_t count;
+
+    if (!directory_is_local(&d->directory, domain)) {
+        dry_end(d, rcpt, &one, NULL);
+    } else if (directory_expand(&d->directory, rcpt, &d->s->arena, &ends, &count, &e) != OK) {
+        dry_end(d, rcpt, NULL, &e);
+    } else {
+        for (size_t i = 0; i < count; i++) dry_end(d, rcpt, &ends[i], NULL);
+    }
+}
+
+static void dry_message(struct dry *d) {
+    struct submission *s = d->s;
+    struct slice rest = buf_slice(&s->added), line;
+
+    if (d->json) {
+        struct buf text;
+        struct json j;
+
+        buf_init(&text, 256 * 1024);
+        json_init(&j, &text);
+        json_object(&j, NULL);
+        json_int(&j, "v", 1);
+        json_str(&j, "sender", s->env.sender);
+        json_int(&j, "size", (int64_t)(s->head.n + s->body.size));
+        json_bool(&j, "is_8bit", s->env.is_8bit);
+        json_bool(&j, "is_smtputf8", s->env.is_smtputf8);
+        json_bool(&j, "is_reencoded", s->is_reencoded);
+        json_array(&j, "added");
+        while (slice_line(&rest, &line)) json_str(&j, NULL, line);
+        json_end(&j);
+        json_end(&j);
+        put_line(d->ctx, &j, &text);
+        return;
+    }
+    fprintf(d->ctx->out, "from     <%.*s>\nsize     %llu octets%s%s%s\n", SP(s->env.sender),
+            (unsigned long long)(s->head.n + s->body.size), s->env.is_8bit ? ", 8-bit" : "",
+            s->env.is_smtputf8 ? ", SMTPUTF8" : "",
+            s->is_reencoded ? ", encoded anew to be legal" : "");
+    while (slice_line(&rest, &line)) fprintf(d->ctx->out, "adds     %.*s\n", SP(line));
+}
+
+/* Nothing is written, nobody is connected to; DNS is asked. */
+static int dry_run(struct context *ctx, const struct args *args, struct submission *s) {
+    struct dry d = {.ctx = ctx, .s = s, .json = args->json || args->report == REPORT_JSON};
+    struct err e = {0};
+
+    if (directory_open(ctx->conf, &d.directory, &e) != OK) return fail(ctx, &e);
+    if (resolver_new(ctx->conf, &d.resolver, &e) != OK) {
+        directory_close(&d.directory);
+        return fail(ctx, &e);
+    }
+    dry_message(&d);
+    for (size_t i = 0; i < s->env.rcpt_count; i++) dry_rcpt(&d, s->env.rcpts[i].address);
+    resolver_free(d.resolver);
+    directory_close(&d.directory);
+    return d.is_bad ? EX_UNAVAILABLE : EX_OK;
+}
+
+static int send_message(struct context *ctx, const struct args *args) {
+    struct submission s;
+    struct err e = {0};
+    int status;
+
+    submission_init(&s, ctx->conf, &ctx->log);
+    if (prepare(ctx, args, &s, &e) != OK) status = fail(ctx, &e);
+    else if (args->dry_run) status = dry_run(ctx, args, &s);
+    else if (args->now) status = send_now(ctx, args, &s);
+    else status = store(ctx, &s);
+    submission_release(&s);
+    return has_option(args, "ee") ? EX_OK : status;
 }
 
 /* --- the other modes
@@ -623,7 +436,7 @@ static int verify(struct context *ctx) {
 
     if (ctx->operand_count == 0) return failf(ctx, EX_USAGE, "-bv wants addresses");
     if (directory_open(ctx->conf, &d, &e) != OK) return fail(ctx, &e);
-    arena_init(&a, ARENA_MAX);
+    arena_init(&a, SUBMISSION_ARENA_MAX);
     for (int i = 0; i < ctx->operand_count; i++) {
         struct rcpt_end *ends;
         size_t count;
@@ -644,26 +457,41 @@ static int verify(struct context *ctx) {
     return status;
 }
 
+/* For a user who may not write the queue each message goes into the drop directory. */
+static int smtp_into_drop(struct context *ctx, const struct err *why) {
+    struct directory none = {.conf = ctx->conf};
+    struct instance i = {.conf = ctx->conf, .log = &ctx->log};
+    struct err e = {0};
+
+    i.server.conf = ctx->conf;
+    i.server.log = &ctx->log;
+    i.server.directory = &none;
+    i.server.trusts_stdio = true;
+    i.server.drop = drop_dir(ctx->conf);
+    if (!i.server.drop || access(i.server.drop, W_OK | X_OK) < 0) return fail(ctx, why);
+    return instance_stdio(&i, SERVICE_SUBMISSION, NULL, &e) == OK ? EX_OK : fail(ctx, &e);
+}
+
 static int smtp_on_stdio(struct context *ctx) {
     struct instance i;
     struct err e = {0};
     bool made;
+    enum err_code code;
 
     ctx->log.level = LEVEL_ERROR;
-    if (instance_open(ctx->conf, &ctx->log, false, &i, &made, &e) != OK) return fail(ctx, &e);
+    code = instance_open(ctx->conf, &ctx->log, false, &i, &made, &e);
+    if (code == ERR_DENIED) return smtp_into_drop(ctx, &e);
+    if (code != OK) return fail(ctx, &e);
     i.server.trusts_stdio = true;
-    if (instance_stdio(&i, SERVICE_SUBMISSION, NULL, &e) != OK) {
-        instance_close(&i);
-        return fail(ctx, &e);
-    }
+    code = instance_stdio(&i, SERVICE_SUBMISSION, NULL, &e);
     instance_close(&i);
-    return EX_OK;
+    return code == OK ? EX_OK : fail(ctx, &e);
 }
 
-/* Another applet with the same settings. */
-static int become(struct context *ctx, const char *name) {
-    char data[4200];
-    char *argv[4] = {NULL};
+/* Another applet with the same settings, and up to four words of its own. */
+static int become(struct context *ctx, const char *name, const char *const *words) {
+    static char data[4200];
+    char *argv[12] = {NULL};
     int argc = 0;
 
     snprintf(data, sizeof data, "--data=%s", ctx->conf->data);
@@ -671,10 +499,28 @@ static int become(struct context *ctx, const char *name) {
     if (ctx->conf->file) {
         argv[argc++] = (char *)(uintptr_t) "-C";
         argv[argc++] = (char *)(uintptr_t)ctx->conf->file;
-    } else {
-        argv[argc++] = data;
     }
+    argv[argc++] = data;
+    for (; words && *words && argc < 8; words++) argv[argc++] = (char *)(uintptr_t)*words;
     return applet_main(applet_find(name), argc, argv);
+}
+
+/* -q alone, -qf; -q30m; -qIid -qRrcpt -qSsender, each a part of the address; -q! and -qL, -qQ (lost
+ * and quarantined mail) are sendmail's own. */
+static int run_queue(struct context *ctx, const char *how) {
+    uint64_t seconds;
+
+    if (*how == 0 || strcmp(how, "f") == 0) return become(ctx, "queue-run", NULL);
+    if (num_duration(slice_str(how), 365 * 86400, &seconds) && seconds > 0)
+        return become(ctx, "queue-run", (const char *const[]){"--daemon", "--interval", how, NULL});
+    if (how[0] == 'I' && how[1])
+        return become(ctx, "queue-run", (const char *const[]){"--all", "--", how + 1, NULL});
+    if (how[0] == 'R' && how[1])
+        return become(ctx, "queue-run",
+                      (const char *const[]){"--all", "--recipient", how + 1, NULL});
+    if (how[0] == 'S' && how[1])
+        return become(ctx, "queue-run", (const char *const[]){"--all", "--sender", how + 1, NULL});
+    return failf(ctx, EX_USAGE, "-q%s is not supported; use -q, -qTIME, -qI, -qR or -qS", how);
 }
 
 static int run(struct context *ctx, const void *p) {
@@ -682,17 +528,17 @@ static int run(struct context *ctx, const void *p) {
     const char *mode = args->mode ? args->mode : "m";
 
     if (strcmp(ctx->name, "newaliases") == 0 || args->aliases) return check_aliases(ctx);
-    if (args->queue && !args->mode) return become(ctx, "queue-run");
+    if (args->queue && !args->mode) return run_queue(ctx, args->queue);
     if (strlen(mode) == 1) {
         switch (mode[0]) {
         case 'm': return send_message(ctx, args);
         case 's': return smtp_on_stdio(ctx);
-        case 'p': return become(ctx, "mailq");
+        case 'p': return become(ctx, "mailq", NULL);
         case 'i': return check_aliases(ctx);
         case 'v': return verify(ctx);
         case 'd':
         case 'D':
-        case 'l': return become(ctx, "serve");
+        case 'l': return become(ctx, "serve", NULL);
         default: break;
         }
     }
@@ -708,7 +554,7 @@ const struct applet applet_sendmail = {
     .args_size = sizeof(struct args),
     .settings =
         "data hostname domain relay relay-tls tls-ca resolver dnssec trust-anchor accounts aliases "
-        "mx-port message-size-limit plaintext-auth log",
+        "drop-dir mx-port message-size-limit plaintext-auth log",
     .exits = exits,
     .max_operands = -1,
     .stops_at_operand = true,

@@ -57,6 +57,7 @@ _postbag() {
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
+        '--drop-dir=[where users who may not write the queue leave mail (default\: DATA/drop)]:DIR:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--message-size-limit=[largest message taken]:SIZE:_files' \
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
@@ -173,7 +174,9 @@ _postbag() {
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
+        '--drop-dir=[where users who may not write the queue leave mail (default\: DATA/drop)]:DIR:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
+        '--message-size-limit=[largest message taken]:SIZE:_files' \
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
         '--retry=[first interval before a new attempt; it grows up to 4h]:TIME:_files' \
         '--plaintext-auth=[allow passwords without TLS]:yes|no:_files' \
@@ -187,12 +190,16 @@ _postbag() {
         '-f[envelope sender; '\'''\'' or <> is the null sender]:ADDRESS:_files' \
         '-r[the same]:ADDRESS:_files' \
         '-F[full name for a From field that is made]:NAME:_files' \
+        '--attach=[attach FILE; may be repeated]:FILE:_files' \
+        '--html=[FILE is the message in HTML, beside the text]:FILE:_files' \
+        '--now[deliver now; what fails for now goes into the queue]' \
+        '--dry-run[say what would be sent where; send and write nothing]' \
+        '--report=[with --now\: tell each recipient'\''s outcome as text or json, or none]:FORMAT:_files' \
+        '--json[the same as --report json]' \
+        '-v[show the dialogue on standard error]' \
         '-N[DSN\: never, or success,failure,delay]:WHEN:_files' \
         '-R[DSN\: return full or hdrs]:WHAT:_files' \
         '-V[DSN\: envelope identifier]:ID:_files' \
-        '-v[show the dialogue on standard error]' \
-        '--now[deliver now; what fails for now goes into the queue]' \
-        '--json[one JSON object per recipient on standard output (with --now)]' \
         '-B[7BIT or 8BITMIME; the truth is found in the message]:TYPE:_files' \
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
@@ -205,6 +212,7 @@ _postbag() {
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
+        '--drop-dir=[where users who may not write the queue leave mail (default\: DATA/drop)]:DIR:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--message-size-limit=[largest message taken]:SIZE:_files' \
         '--plaintext-auth=[allow passwords without TLS]:yes|no:_files' \
@@ -232,6 +240,7 @@ _postbag() {
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
+        '--drop-dir=[where users who may not write the queue leave mail (default\: DATA/drop)]:DIR:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--message-size-limit=[largest message taken]:SIZE:_files' \
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \

@@ -20,6 +20,8 @@ static void row(FILE *out, const char *left, const char *right) {
     else fprintf(out, "  %-30s  %s\n", left, right);
 }
 
+enum { HELP_LINES_MAX = 48, HELP_COLUMNS = 96 };
+
 static bool next_setting(const struct applet *a, struct slice *rest, const struct setting **s) {
     struct slice word;
     char name[64];
@@ -33,9 +35,41 @@ static bool next_setting(const struct applet *a, struct slice *rest, const struc
     return false;
 }
 
+/* Help is one screen: how many lines it has with a line for each setting. */
+static int help_lines(const struct applet *a) {
+    struct slice rest = slice_str(a->settings);
+    const struct setting *s;
+    int n = 8;
+
+    for (const struct opt *o = a->opts; o && o->kind != OPT_NONE; o++) n += o->help != NULL;
+    while (next_setting(a, &rest, &s)) n++;
+    for (const struct exit_doc *x = a->exits; x && x->when; x++) n++;
+    return n;
+}
+
+/* Settings by name alone, where there are too many for a line each. */
+static void settings_row(const struct applet *a, FILE *out) {
+    struct slice rest = slice_str(a->settings);
+    const struct setting *s;
+    size_t column = 0;
+
+    while (next_setting(a, &rest, &s)) {
+        size_t n = strlen(s->name) + strlen(s->arg) + 4;
+
+        if (column > 0 && column + n > HELP_COLUMNS) {
+            fputc('\n', out);
+            column = 0;
+        }
+        fprintf(out, "%s --%s=%s", column ? "" : "     ", s->name, s->arg);
+        column += n + (column ? 0 : 5);
+    }
+    fputc('\n', out);
+}
+
 void applet_help(const struct applet *a, FILE *out) {
     struct slice rest = slice_str(a->settings);
     const struct setting *s;
+    bool is_long = help_lines(a) > HELP_LINES_MAX;
     char text[128];
 
     fprintf(out, "postbag %s: %s\n\nusage: postbag %s [OPTION...]%s%s\n", a->name, a->summary,
@@ -47,8 +81,11 @@ void applet_help(const struct applet *a, FILE *out) {
         spell(o, text, sizeof text);
         row(out, text, o->help);
     }
-    if (rest.n > 0) fprintf(out, "settings (also in postbag.conf and as POSTBAG_NAME)\n");
-    while (next_setting(a, &rest, &s)) {
+    if (rest.n > 0)
+        fprintf(out, "settings (also in postbag.conf and as POSTBAG_NAME%s)\n",
+                is_long ? "; see postbag.conf(5)" : "");
+    if (is_long) settings_row(a, out);
+    while (!is_long && next_setting(a, &rest, &s)) {
         snprintf(text, sizeof text, "    --%s=%s", s->name, s->arg);
         row(out, text, s->help);
     }

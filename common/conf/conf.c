@@ -307,6 +307,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_resolver) c->resolver = kept;
         if (row == ROW_accounts) c->accounts = kept;
         if (row == ROW_aliases) c->aliases = kept;
+        if (row == ROW_drop) c->drop = kept;
         break;
     }
     case KIND_LIST:

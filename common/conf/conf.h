@@ -110,6 +110,7 @@ struct conf {
     enum conf_dnssec dnssec;
     const char *trust_anchor;
     const char *accounts, *aliases;
+    const char *drop; /* NULL: DATA/drop */
     uint16_t mx_port;
     uint64_t message_size_limit;    /* bytes */
     uint32_t queue_lifetime, retry; /* seconds */

@@ -223,6 +223,8 @@ static void put_file(struct build *b, const struct build_file *f) {
 
     buf_add(b->out, S("Content-Type: "));
     buf_add(b->out, is_type(f->type) ? f->type : S("application/octet-stream"));
+    if (slice_istarts(f->type, S("text/")) && utf8_valid(f->bytes))
+        buf_addf(b->out, "; charset=%s", utf8_is_ascii(f->bytes) ? "us-ascii" : "utf-8");
     buf_add(b->out, S("\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: "));
     buf_add(b->out, f->is_inline ? S("inline") : S("attachment"));
     if (f->name.n) param_put(b->out, S("filename"), f->name);

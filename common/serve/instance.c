@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "deliver/drop.h"
 #include "net/dial.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -114,6 +115,19 @@ struct keeper {
     _Atomic bool is_over;
 };
 
+/* What users who may not write the queue left. */
+static void take_drop(struct keeper *k) {
+    struct err e = {0};
+    unsigned taken;
+
+    do {
+        if (drop_collect(k->i->conf, k->i->server.queue, k->i->log, &taken, &e) == OK) continue;
+        log_event(k->i->log, LEVEL_ERROR, "cannot take mail from the drop directory", "why",
+                  slice_str(e.msg), NULL);
+        return;
+    } while (taken == DROP_BATCH && !k->is_over);
+}
+
 /* Finds what others put into the queue, and does what they ask for. */
 static void *keep_queue(void *p) {
     struct keeper *k = p;
@@ -121,8 +135,10 @@ static void *keep_queue(void *p) {
     mono_t next = 0, obey = 0;
     unsigned again = 0;
 
-    if (watch >= 0)
+    if (watch >= 0) {
         inotify_add_watch(watch, queue_dir(k->i->server.queue), IN_MOVED_TO | IN_CREATE);
+        inotify_add_watch(watch, drop_dir(k->i->conf), IN_MOVED_TO);
+    }
     while (!k->is_over) {
         struct pollfd f = {.fd = watch, .events = POLLIN};
         bool woken = poll(&f, 1, again ? AGAIN_MS : 500) > 0;
@@ -139,6 +155,7 @@ static void *keep_queue(void *p) {
         }
         if (!woken && !again && clock_mono() < next) continue;
         next = clock_mono() + LEASE_EVERY_MS;
+        take_drop(k);
         /* A segment is seen when it is made, while sendmail still holds it: look again soon. */
         again = woken ? AGAIN_MAX : again ? again - 1 : 0;
         if (queue_lease(k->i->server.queue, &held, &e) == OK) again = held ? again : 0;
@@ -227,6 +244,7 @@ enum err_code instance_run(struct instance *i, unsigned jobs,
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     code = loop_new(&i->server, cpus < 2 ? 4 : (unsigned)cpus * 2, &loop, e);
     if (code == OK) code = listen_all(i, loop, e);
+    if (code == OK) code = drop_prepare(i->conf, e);
     if (code == OK && i->conf->user) code = drop_to(i->conf->user, i->conf->data, e);
     if (code == OK) i->server.passwords = lane_new((unsigned)cpus, PASSWORDS_WAITING);
     if (code == OK && !i->server.passwords) code = err_set(e, ERR_MEMORY, "cannot start threads");

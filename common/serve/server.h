@@ -16,6 +16,8 @@ struct server {
     struct lane *passwords;  /* as wide as the machine; NULL: check at once (blocking driver) */
     bool is_holding;         /* take mail and deliver none of it */
     bool trusts_stdio;       /* sendmail -bs: the peer is a local user, who may relay */
+    const char *drop;        /* sendmail -bs of a user who may not write the queue: his mail goes to
+                                this directory (deliver/drop), and `queue` is NULL */
     struct slice stdio_user; /* serve --stdio: already logged in as, or empty */
 };
 

@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "deliver/drop.h"
 #include "mime/header.h"
 #include "mime/msgid.h"
 #include "serve/server.h"
@@ -190,7 +191,11 @@ static void on_rcpt(struct smtp_host *h, const struct smtp_rcpt *r) {
         address = arena_printf(&h->arena, "%.*s%s",
                                SP(slice_first(address, slice_rchr(address, '@') + 1)),
                                h->session->server->conf->domain.v[0]);
-    if (directory_find(d, address, &kind, NULL, &e) != OK) {
+    if (h->session->server->drop) {
+        /* Who takes the mail from there knows the users. */
+        if (add_rcpt(h, r, address)) smtp_server_ok(h->engine);
+        else smtp_server_reply(h->engine, 452, STATUS(4, 5, 3), S("too many recipients"));
+    } else if (directory_find(d, address, &kind, NULL, &e) != OK) {
         log_refused(h, address, e.msg);
         smtp_server_reply(h->engine, 451, e.status.cls == 4 ? e.status : STATUS(4, 3, 0),
                           S("the list of users cannot be read now"));
@@ -279,7 +284,13 @@ static void on_data_end(struct smtp_host *h, const struct smtp_server_event *ev)
     h->is_committed = false;
     h->waiting = WAIT_COMMIT;
     session_wait(h->session);
-    queue_submit(h->session->server->queue, &h->op);
+    if (!h->session->server->drop) {
+        queue_submit(h->session->server->queue, &h->op);
+        return;
+    }
+    h->op.code =
+        drop_put(h->session->server->drop, &h->env, h->op.head, &h->spool, h->op.id, &h->op.err);
+    committed(&h->op);
 }
 
 static void after_commit(struct smtp_host *h) {
@@ -428,7 +439,7 @@ enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e) {
         return err_set(e, ERR_MEMORY, "no memory for a session");
     }
     arena_init(&h->arena, ENVELOPE_ARENA_MAX);
-    spool_init(&h->spool, queue_dir(server->queue));
+    spool_init(&h->spool, server->drop ? "/tmp" : queue_dir(server->queue));
     buf_init(&h->head, HEAD_MAX);
     s->host = h;
     s->ops = &ops;

@@ -19,6 +19,16 @@ d = json.load(sys.stdin)
 print(d["from"], *[r["address"] for r in d["recipients"]])'
 }
 ME=$(id -un)
+# Line for line a reader sees in B what was written in A, and no line of B is too long for the wire.
+same_text() {
+    python3 - "$1" "$2" <<'PY'
+import email, email.policy, sys
+a, b = (email.message_from_binary_file(open(f, "rb"), policy=email.policy.default) for f in sys.argv[1:3])
+assert a.get_content().splitlines() == b.get_content().splitlines()
+assert not b.defects, b.defects
+assert max(len(l) for l in open(sys.argv[2], "rb").read().split(b"\r\n")) <= 998
+PY
+}
 
 @test "a message is queued without any daemon" {
     sm 0 bob@b.test < <(message bob@b.test)
@@ -206,7 +216,7 @@ PY
     sink s "$P"
     { printf 'Subject: x\n\n'; head -c 100000 /dev/zero | tr '\0' y; echo; head -c 3700000 /dev/urandom | base64; } > m
     sm 0 --now --relay "127.0.0.1:$P" bob@b.test < m
-    [[ $(sed '1,/^\r$/d' s/1.eml | tr -d '\r\n' | sha256sum) == $(sed '1,/^$/d' m | tr -d '\n' | sha256sum) ]]
+    same_text m s/1.eml
 }
 
 # --- now ---------------------------------------------------------------------------------------------
@@ -292,6 +302,114 @@ assert "grüße" in m.get_content()'
     err_has "-> MAIL FROM"
     err_lacks pass-word
     err_lacks "$(printf '\0ann\0pass-word' | base64)"
+}
+
+@test "--report json and text; a recipient that is here is the queue's business" {
+    free_port P
+    sink s "$P" refuse=550
+    zone b.test <<< '@ MX 10 m
+m A 127.0.0.1'
+    dns
+    sm 69 --now --report json --resolver "127.0.0.1:$DNS" --mx-port "$P" no@b.test yes@b.test ann@a.test < <(message x)
+    json_is '{x["recipient"]: x["result"] for x in o} == {"no@b.test": "failed", "yes@b.test": "delivered", "ann@a.test": "queued"}'
+    json_is 'all(x["code"] == 250 and x["route"] == "mx" for x in o if x["result"] == "delivered")'
+    [[ $(ids | wc -l) == 1 && $(envelope) == "$ME@a.test ann@a.test" ]]
+    sm 0 --now --report text --relay "127.0.0.1:$P" yes@b.test < <(message x)
+    err_has "yes@b.test: delivered"
+    sm 69 --now --report none --relay "127.0.0.1:$P" no@b.test < <(message x)
+    [[ ! -s out && ! -s err ]]
+    sm 64 --report jsn bob@b.test < <(message x)
+    err_has json
+}
+
+@test "--dry-run: recipients after aliases, routes, added fields; nothing is written or sent" {
+    free_port P
+    sink s "$P"
+    zone b.test <<< '@ MX 10 m
+m A 127.0.0.1'
+    dns
+    echo 'team: ann, x@b.test' > a/aliases
+    sm 69 --dry-run --resolver "127.0.0.1:$DNS" --mx-port "$P" team bob@b.test nobody@a.test y@none.b.test < <(printf 'Subject: x\n\nhi\n')
+    out_has "from     <$ME@a.test>"
+    out_has "to       team@a.test -> ann@a.test: mailbox"
+    out_has "to       team@a.test -> x@b.test: mx m.b.test [127.0.0.1:$P]"
+    out_has "to       bob@b.test: mx m.b.test"
+    out_has "to       nobody@a.test: error: "
+    out_has "to       y@none.b.test: no route: "
+    out_has "adds     Message-ID: <"
+    out_has "adds     Date: "
+    out_has "adds     From: "
+    sm 0 --dry-run --json --relay "127.0.0.1:$P" bob@b.test < <(message x)
+    json_is 'd["sender"] == "'"$ME@a.test"'" and o[1]["route"] == "relay" and o[1]["hosts"][0]["addresses"]'
+    [[ ! -e a/queue && $(sink_count s) == 0 ]]
+}
+
+# --- MIME --------------------------------------------------------------------------------------------
+
+@test "--attach and --html: what Python's email and mutt read is what went in" {
+    head -c 100000 /dev/urandom > 'Übersicht, "final" 2026.pdf'
+    printf 'a,b\r\n1,2\r\n' > data.csv
+    : > empty
+    printf '<html><body><p>Grüße &amp; more</p></body></html>\n' > page.html
+    printf 'To: bob@b.test\nSubject: Bericht\n\nGrüße,\n.\nzeile\n' > text
+    sm 0 -t -i --attach 'Übersicht, "final" 2026.pdf' -a data.csv --attach empty --html page.html < text
+    sent > m
+    python3 - <<'PY'
+import email, email.policy
+m = email.message_from_binary_file(open("m", "rb"), policy=email.policy.default)
+assert m.get_content_type() == "multipart/mixed" and m["Subject"] == "Bericht" and m["MIME-Version"] == "1.0"
+assert m.get_body(("plain",)).get_content().splitlines() == ["Grüße,", ".", "zeile"]
+assert m.get_body(("html",)).get_content().splitlines() == open("page.html").read().splitlines()
+a = list(m.iter_attachments())
+assert [(x.get_filename(), x.get_content_type()) for x in a] == [
+    ('Übersicht, "final" 2026.pdf', "application/pdf"), ("data.csv", "text/csv"), ("empty", "text/plain")], a
+for x in a:
+    assert x.get_payload(decode=True) == open(x.get_filename(), "rb").read()
+assert not any(p.defects for p in m.walk())
+raw = open("m", "rb").read()
+assert raw.isascii() and max(map(len, raw.split(b"\r\n"))) <= 78, max(map(len, raw.split(b"\r\n")))
+PY
+    if command -v mutt > /dev/null && command -v script > /dev/null; then
+        mkdir -p home/Mail
+        { echo 'From ann Mon Jan  1 00:00:00 2024'; tr -d '\r' < m; } > box
+        LC_ALL=C.UTF-8 TERM=vt100 timeout 20 script -qec "mutt -n -F /dev/null -R -f box -e 'set pipe_decode=yes' \
+            -e 'set wait_key=no' -e 'push \"<pipe-message>cat>decoded<enter><exit>\"'" /dev/null < /dev/null > seen 2>&1
+        grep -q '^Grüße,$' decoded
+        grep -q '^1,2' decoded
+    fi
+}
+
+@test "--attach: what cannot be is said, and nothing is queued" {
+    sm 66 --attach nothere bob@b.test < <(message x)
+    err_has nothere
+    head -c 30000 /dev/zero > big
+    sm 65 --message-size-limit 20k --attach big bob@b.test < <(message x)
+    one_error_line sendmail
+    sm 65 --attach big bob@b.test < <(printf 'Content-Type: text/html\n\n<p>\n')
+    err_has "text/html already"
+    printf '\377\376' > latin.html
+    sm 65 --html latin.html bob@b.test < <(message x)
+    queue_empty a
+}
+
+@test "a line that is too long is encoded, a signed message stays as it came" {
+    { printf 'Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n'
+      head -c 3000 /dev/zero | tr '\0' y; printf '\ngrüße =\n'; } > m
+    sm 0 bob@b.test < m
+    sent > got
+    same_text m got
+    { printf 'DKIM-Signature: v=1; b=x\nFrom: a@b.test\nSubject: x\n\n'; head -c 3000 /dev/zero | tr '\0' y; echo; } > m
+    sm 0 bob@b.test < m
+    sent | tr -d '\r' > got
+    [[ $(sed '1,/^$/d' got) == "$(sed '1,/^$/d' m)" ]]
+}
+
+@test "8-bit text without MIME fields gets a label" {
+    sm 0 bob@b.test < <(printf 'Subject: x\n\ngrüße\n')
+    sent > m
+    grep -q '^Content-Type: text/plain; charset=utf-8' m
+    grep -q '^Content-Transfer-Encoding: 8bit' m
+    grep -q 'grüße' m
 }
 
 # --- other names and modes ---------------------------------------------------------------------------
@@ -431,4 +549,141 @@ assert "grüße" in m.get_content()'
     done
     for i in "${pids[@]}"; do wait "$i"; done
     [[ $(ids | sort -u | wc -l) == 50 ]]
+}
+
+# --- users who may not write the queue -----------------------------------------------------------------
+
+# The queue is root's (or this user's), the sender is nobody. Paths must be open for him.
+strangers() {
+    [[ $(id -u) == 0 ]] || skip "another user is needed: root only"
+    need setpriv
+    open=$(mktemp -d /tmp/postbag-drop.XXXXXX)
+    chmod 755 "$open"
+    cp "$POSTBAG" "$open/postbag"
+    mkdir -m 700 "$open/data"
+    mkdir -m 1733 "$open/drop"
+    printf 'hostname mail.a.test\ndomain a.test\ndata %s/data\ndrop-dir %s/drop\nplaintext-auth yes\n' "$open" "$open" > "$open/conf"
+    printf 'ann@a.test:{PLAIN}x\n' > "$open/data/accounts"
+    NOBODY=$(id -u nobody)
+    STRANGER=(setpriv --reuid "$NOBODY" --regid "$(id -g nobody)" --clear-groups env TMPDIR=/tmp HOME=/nonexistent)
+}
+story_teardown() { [[ -z ${open:-} ]] || rm -rf "$open"; }
+queue_run() { run_postbag "$1" queue-run -C "$open/conf" "${@:2}"; }
+
+@test "nobody sends without a daemon: the next pass delivers, and knows who it was" {
+    strangers
+    AS=("${STRANGER[@]}")
+    POSTBAG=$open/postbag run_postbag 0 sendmail -C "$open/conf" -t < <(message ann@a.test)
+    [[ ! -s out && ! -s err ]]
+    AS=()
+    [[ $(find "$open/drop" -name '*.msg' -uid "$NOBODY" | wc -l) == 1 ]]
+    queue_run 0
+    [[ -z $(ls "$open/drop") ]]
+    mail=$(find "$open/data/mail" -path '*/new/*' -type f)
+    grep -q "from uid $NOBODY)" "$mail"
+    grep -q '^Return-Path: <nobody@a.test>' "$mail"
+}
+
+@test "serve takes what nobody leaves, at once; -bs too" {
+    strangers
+    free_port L
+    printf 'listen smtp 127.0.0.1:%s\nuser nobody\n' "$L" >> "$open/conf"
+    rm -rf "$open/drop"
+    # Made by serve for the user it becomes.
+    chown -R nobody "$open/data"
+    chmod 777 "$open"
+    start serve "$POSTBAG" serve -C "$open/conf"
+    wait_port "$L"
+    [[ $(stat -c %a:%U "$open/drop") == 1733:nobody ]]
+    AS=(setpriv --reuid 65533 --regid 65533 --clear-groups env TMPDIR=/tmp HOME=/nonexistent)
+    POSTBAG=$open/postbag run_postbag 0 sendmail -C "$open/conf" ann@a.test < <(message ann@a.test)
+    printf 'HELO [127.0.0.1]\r\nMAIL FROM:<me@x.test>\r\nRCPT TO:<ann@a.test>\r\nDATA\r\nSubject: bs\r\n\r\nhi\r\n.\r\nQUIT\r\n' > dialogue
+    POSTBAG=$open/postbag run_postbag 0 sendmail -C "$open/conf" -bs < dialogue
+    out_has "queued as"
+    both() { [[ $(find "$open/data/mail" -path '*/new/*' -type f | wc -l) == 2 ]]; }
+    wait_for 10 both
+    grep -rq 'from uid 65533' "$open/data/mail"
+}
+
+@test "--now of nobody: what fails for now goes into the drop directory" {
+    strangers
+    free_port NONE
+    AS=("${STRANGER[@]}")
+    POSTBAG=$open/postbag run_postbag 0 sendmail -C "$open/conf" --now --relay "127.0.0.1:$NONE" bob@b.test < <(message x)
+    err_has "queued as"
+    AS=()
+    [[ $(find "$open/drop" -name '*.msg' | wc -l) == 1 ]]
+}
+
+@test "without a drop directory it is 77 as before, and the message says what to do" {
+    strangers
+    rm -rf "$open/drop"
+    AS=("${STRANGER[@]}")
+    POSTBAG=$open/postbag run_postbag 77 sendmail -C "$open/conf" ann@a.test < <(message x)
+    one_error_line sendmail
+    err_has drop-dir
+}
+
+# What strangers can put there: everything is set aside, nothing is followed, good mail still goes.
+@test "the drop directory: links, FIFOs, torn, huge, forged and hostile files are survived" {
+    strangers
+    chmod 755 "$open/data"
+    echo secret > "$open/data/secret"
+    chmod 600 "$open/data/secret"
+    cat > hostile.py <<'PY'
+import os, sys, zlib
+def crc32c(data):
+    table = []
+    for i in range(256):
+        c = i
+        for _ in range(8): c = c >> 1 ^ (0x82F63B78 if c & 1 else 0)
+        table.append(c)
+    c = 0xffffffff
+    for b in data: c = c >> 8 ^ table[(c ^ b) & 255]
+    return c ^ 0xffffffff
+os.chdir(sys.argv[1])
+def msg(name, env, body, size=None, crc=None, cut=None):
+    head = f"PBD1 {len(env)} {len(body) if size is None else size} ".encode()
+    data = head + b"%08x\n" % (crc32c(head + env + body) if crc is None else crc) + env + body
+    open(name + ".msg", "wb").write(data[:cut])
+ok = b"from evil@x.test\nat 1\nuser root@a.test\nclient forged\nrcpt ann@a.test\n"
+text = b"Subject: x\r\n\r\nhi\r\n"
+msg("good", ok, b"Subject: good\r\n\r\nhi\r\n")
+msg("torn", ok, text, cut=60)
+msg("crc", ok, text, crc=1)
+msg("barelf", ok, b"Subject: x\r\n\r\nhi\n.\nMAIL FROM:<x@y>\r\n")
+msg("norcpt", b"from evil@x.test\nat 1\n", text)
+msg("inject", b"from evil@x.test\nat 1\nrcpt a@b.test> SIZE=1 <x\n", text)
+msg("orcpt", b"from evil@x.test\nat 1\nrcpt a@b.test\norcpt rfc822;x FOO=bar\n", text)
+msg("big", ok, b"x" * 200000 + b"\r\n")
+msg("claims", ok, text, size=1 << 40)
+open("empty.msg", "wb")
+open("garbage.msg", "wb").write(os.urandom(5000))
+os.symlink(sys.argv[2], "link.msg")
+os.symlink("/dev/zero", "zero.msg")
+os.mkfifo("fifo.msg")
+os.mkdir("dir.msg")
+open("unreadable.msg", "wb").write(b"PBD1"); os.chmod("unreadable.msg", 0)
+msg("two", ok, text); os.link("two.msg", "three.msg")
+with open("sparse.msg", "wb") as f: f.truncate(1 << 40)
+open("old.new", "wb"); os.utime("old.new", (1, 1))
+open("fresh.new", "wb")
+PY
+    chmod 644 hostile.py
+    cp hostile.py "$open/"
+    "${STRANGER[@]}" python3 "$open/hostile.py" "$open/drop" "$open/data/secret"
+    LIMIT=20 queue_run 0 --message-size-limit 10k
+    [[ $(find "$open/data/mail" -path '*/new/*' -type f | wc -l) == 1 ]]
+    mail=$(find "$open/data/mail" -path '*/new/*' -type f)
+    grep -q '^Subject: good' "$mail"
+    ! grep -q 'forged' "$mail"
+    ls "$open/drop" >> log
+    [[ -z $(find "$open/drop" -name '*.msg') && ! -e $open/drop/old.new && -e $open/drop/fresh.new ]]
+    [[ $(cat "$open/data/secret") == secret ]]
+    [[ $(find "$open/drop" -name '*.bad' | wc -l) == 18 ]]
+    # A directory that others could take mail from is not trusted.
+    rm -rf "$open/drop"
+    mkdir -m 777 "$open/drop"
+    queue_run 0
+    err_has "sticky"
 }
