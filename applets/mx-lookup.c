@@ -56,6 +56,9 @@ static void print_json(struct context *ctx, const char *domain, const struct rou
         json_str(&j, "status", slice_str(status_text(r->err.status, status)));
         json_str(&j, "why", slice_str(r->err.msg));
     }
+    json_str(&j, "mta_sts",
+             slice_str(r->sts.source == STS_NO_POLICY ? "none" : sts_mode_name(r->sts.policy.mode)));
+    if (r->sts.why.n) json_str(&j, "mta_sts_why", r->sts.why);
     json_array(&j, "hosts");
     for (size_t i = 0; i < r->host_count; i++) {
         const struct route_host *h = &r->hosts[i];
@@ -66,6 +69,12 @@ static void print_json(struct context *ctx, const char *domain, const struct rou
         json_str(&j, "lookup", slice_str(dns_result_name(h->result)));
         json_str(&j, "dnssec", slice_str(dns_security_name(h->security)));
         json_bool(&j, "self", h->is_self);
+        if (h->tls.why) {
+            json_str(&j, "tls", slice_str(hop_tls_name(h->tls.tls)));
+            json_str(&j, "tls_why", slice_str(h->tls.why));
+            json_int(&j, "tlsa", (int64_t)h->tlsa_count);
+        }
+        if (h->tls.skip) json_str(&j, "skipped", slice_str(h->tls.skip));
         json_array(&j, "addresses");
         for (size_t k = 0; k < h->addr_count; k++)
             json_str(&j, NULL, slice_str(addr_host(&h->addrs[k], text)));
@@ -98,8 +107,14 @@ static void print_text(struct context *ctx, const char *domain, const struct rou
             fprintf(ctx->out, " %s%s%.*s", dns_result_name(h->result), h->why.n ? ": " : "",
                     SP(h->why));
         if (h->is_self) fputs("  (this host: not tried)", ctx->out);
+        if (h->tls.why) fprintf(ctx->out, "  tls %s (%s)", hop_tls_name(h->tls.tls), h->tls.why);
+        if (h->tls.skip) fprintf(ctx->out, ", not tried: %s", h->tls.skip);
         fputc('\n', ctx->out);
     }
+    if (r->sts.source != STS_NO_POLICY)
+        fprintf(ctx->out, "  mta-sts %s, good for %u s\n", sts_mode_name(r->sts.policy.mode),
+                r->sts.policy.max_age);
+    if (r->sts.why.n) fprintf(ctx->out, "  mta-sts: %.*s\n", SP(r->sts.why));
     if (r->code != OK)
         fprintf(ctx->out, "  %s %s\n", status_text(r->err.status, status), r->err.msg);
 }
@@ -175,7 +190,7 @@ const struct applet applet_mx_lookup = {
     .operands = "DOMAIN...",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings = "hostname resolver dnssec trust-anchor relay mx-port",
+    .settings = "hostname data resolver dnssec trust-anchor tls-ca mta-sts destination relay relay-tls mx-port",
     .exits = exits,
     .min_operands = 1,
     .max_operands = -1,

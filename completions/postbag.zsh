@@ -108,10 +108,15 @@ _postbag() {
         '--plugin[answer as a monitoring plugin\: one line, exit status 0, 2 or 3]' \
         '--json[one JSON object per domain]' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
+        '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
         '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
+        '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
+        '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:_files' \
+        '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
+        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \

@@ -217,25 +217,17 @@ static enum err_code set_listen(struct conf *c, struct slice v, struct err *e) {
     return OK;
 }
 
-/* The list of networks that a row fills. */
-static struct conf_nets *nets_of(struct conf *c, enum row row) {
-    return row == ROW_proxy_from     ? &c->proxy_from
-           : row == ROW_xclient_from ? &c->xclient_from
-                                     : &c->relay_from;
-}
-
-static enum err_code set_nets(struct conf *c, struct conf_nets *nets, struct slice v,
-                              struct err *e) {
+static enum err_code set_nets(struct conf *c, struct slice v, struct err *e) {
     struct slice word, addr, bits;
 
     while (next_word(&v, &word)) {
-        struct conf_net *n = &nets->v[nets->n];
+        struct conf_net *n = &c->relay_from[c->relay_nets];
         bool has_bits = slice_cut(word, '/', &addr, &bits);
         const char *text = keep(c, addr);
         uint64_t value;
 
         if (slice_eq(word, S("none"))) continue;
-        if (nets->n == CONF_LIST_MAX)
+        if (c->relay_nets == CONF_LIST_MAX)
             return err_set(e, ERR_CONFIG, "more than %d networks", CONF_LIST_MAX);
         if (text && inet_pton(AF_INET, text, n->addr) == 1) n->octets = 4;
         else if (text && inet_pton(AF_INET6, text, n->addr) == 1) n->octets = 16;
@@ -248,21 +240,20 @@ static enum err_code set_nets(struct conf *c, struct conf_nets *nets, struct sli
             return err_set(e, ERR_CONFIG, "\"%.*s\" is not a network; /%.*s is no length", SP(word),
                            SP(bits));
         n->bits = (uint8_t)value;
-        nets->n++;
+        c->relay_nets++;
     }
     return OK;
 }
 
-bool conf_in_nets(const struct conf_nets *nets, const uint8_t *addr, size_t octets) {
+bool conf_in_nets(const struct conf_net *nets, size_t n, const uint8_t *addr, size_t octets) {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
     if (octets == 16 && memcmp(addr, mapped, 12) == 0) addr += 12, octets = 4;
-    for (size_t i = 0; i < nets->n; i++) {
-        const struct conf_net *n = &nets->v[i];
-        size_t whole = n->bits / 8, rest = n->bits % 8;
+    for (size_t i = 0; i < n; i++) {
+        size_t whole = nets[i].bits / 8, rest = nets[i].bits % 8;
 
-        if (n->octets != octets || memcmp(n->addr, addr, whole) != 0) continue;
-        if (rest == 0 || (n->addr[whole] ^ addr[whole]) >> (8 - rest) == 0) return true;
+        if (nets[i].octets != octets || memcmp(nets[i].addr, addr, whole) != 0) continue;
+        if (rest == 0 || (nets[i].addr[whole] ^ addr[whole]) >> (8 - rest) == 0) return true;
     }
     return false;
 }
@@ -311,7 +302,6 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_hostname) c->hostname = kept;
         if (row == ROW_data) c->data = kept;
         if (row == ROW_user) c->user = kept;
-        if (row == ROW_alias_user) c->alias_user = kept;
         if (row == ROW_tls_ca) c->tls_ca = kept;
         if (row == ROW_trust_anchor) c->trust_anchor = kept;
         if (row == ROW_resolver) c->resolver = kept;
@@ -332,31 +322,21 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
 
         code = word_of(slice_trim(v), words, COUNT_OF(words), "yes or no", &w, e);
         if (code == OK && row == ROW_plaintext_auth) c->plaintext_auth = w & 1;
-        if (code == OK && row == ROW_alias_commands) c->alias_commands = w & 1;
+        if (code == OK && row == ROW_mta_sts) c->mta_sts = w & 1;
         break;
     }
     case KIND_DURATION:
         if (!num_duration(slice_trim(v), 365 * 86400, &n) || n == 0)
             return err_set(e, ERR_CONFIG, "\"%.*s\" is not a time; write 30s, 5m, 4h or 5d",
                            SP(slice_trim(v)));
-        if (row == ROW_hold_limit) c->hold_limit = (uint32_t)n;
         if (row == ROW_retry) c->retry = (uint32_t)n;
         if (row == ROW_queue_lifetime) c->queue_lifetime = (uint32_t)n;
         break;
     case KIND_SIZE:
-        if (!num_size(slice_trim(v), (uint64_t)(row == ROW_disk_reserve ? 4096 : 4) << 30, &n) ||
-            n < 1024)
-            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a size from 1k to %s; write 500k or 10M",
-                           SP(slice_trim(v)), row == ROW_disk_reserve ? "4096G" : "4G");
-        if (row == ROW_message_size_limit) c->message_size_limit = n;
-        if (row == ROW_disk_reserve) c->disk_reserve = n;
-        break;
-    case KIND_NUMBER:
-        if (!num_parse(slice_trim(v), 1000000, &n) || n == 0)
-            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a number from 1 to 1000000",
+        if (!num_size(slice_trim(v), (uint64_t)4 << 30, &n) || n < 1024)
+            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a size from 1k to 4G; write 500k or 10M",
                            SP(slice_trim(v)));
-        if (row == ROW_client_limit) c->client_limit = (uint32_t)n;
-        if (row == ROW_connection_limit) c->connection_limit = (uint32_t)n;
+        c->message_size_limit = n;
         break;
     case KIND_PORT:
         code = parse_port(slice_trim(v), &c->mx_port, e);
@@ -375,7 +355,13 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         c->tls[c->tls_pairs++] = p;
         break;
     }
-    case KIND_NETS: code = set_nets(c, nets_of(c, row), v, e); break;
+    case KIND_NETS: code = set_nets(c, v, e); break;
+    case KIND_DEST:
+        if (c->dests == CONF_LIST_MAX)
+            return err_set(e, ERR_CONFIG, "more than %d destinations", CONF_LIST_MAX);
+        code = conf_dest_parse(c, v, &c->dest[c->dests], e);
+        if (code == OK) c->dests++;
+        break;
     case KIND_RELAY: code = set_relay(c, v, base, e); break;
     case KIND_RELAYTLS:
         code =
@@ -400,15 +386,16 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
 static enum err_code put(struct conf *c, enum row row, struct slice v, const char *origin,
                          uint8_t rank, const char *base, struct err *e) {
     enum conf_kind kind = conf_settings[row].kind;
-    bool is_list =
-        kind == KIND_LIST || kind == KIND_NETS || kind == KIND_LISTEN || kind == KIND_TLS;
+    bool is_list = kind == KIND_LIST || kind == KIND_NETS || kind == KIND_LISTEN ||
+                   kind == KIND_TLS || kind == KIND_DEST;
     enum err_code code;
 
     if (rank < c->rank[row]) return OK;
     if (rank > c->rank[row] || !is_list) {
         if (kind == KIND_LIST) c->domain.n = 0;
         if (kind == KIND_LISTEN) c->listens = 0;
-        if (kind == KIND_NETS) nets_of(c, row)->n = 0;
+        if (kind == KIND_DEST) c->dests = 0;
+        if (kind == KIND_NETS) c->relay_nets = 0;
         if (kind == KIND_TLS) c->tls_pairs = 0;
         c->text[row] = NULL;
     }

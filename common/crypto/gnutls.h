@@ -2,6 +2,7 @@
 #ifndef CRYPTO_GNUTLS_H
 #define CRYPTO_GNUTLS_H
 
+#include <gnutls/abstract.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <gnutls/crypto.h>
@@ -70,6 +71,14 @@
     X(gnutls_x509_crt_get_issuer_dn3)                                                              \
     X(gnutls_x509_crt_get_expiration_time)                                                         \
     X(gnutls_x509_crt_check_hostname2)                                                             \
+    X(gnutls_x509_trust_list_init)                                                                 \
+    X(gnutls_x509_trust_list_deinit)                                                               \
+    X(gnutls_x509_trust_list_add_cas)                                                              \
+    X(gnutls_x509_trust_list_verify_crt2)                                                          \
+    X(gnutls_pubkey_init)                                                                          \
+    X(gnutls_pubkey_deinit)                                                                        \
+    X(gnutls_pubkey_import_x509)                                                                   \
+    X(gnutls_pubkey_export2)                                                                       \
     X(gnutls_x509_privkey_init)                                                                    \
     X(gnutls_x509_privkey_deinit)                                                                  \
     X(gnutls_x509_privkey_generate)                                                                \

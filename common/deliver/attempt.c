@@ -14,11 +14,10 @@ enum err_code courier_open(const struct conf *c, const struct log *log, struct c
     enum err_code code;
 
     *out = (struct courier){.conf = c, .log = log};
+    pthread_mutex_init(&out->lock, NULL);
     buf_init(&out->password, PASSWORD_FILE_MAX);
     code = resolver_new(c, &out->resolver, e);
     if (code == OK) code = tls_creds_client(NULL, &out->opportunistic, e);
-    if (code == OK && c->relay.host && c->relay_tls != RELAY_TLS_NONE)
-        code = tls_creds_client(c->tls_ca, &out->verifying, e);
     if (code == OK && c->relay.password_file) {
         code = file_check_secret(c->relay.password_file, e);
         if (code == OK) code = file_read(c->relay.password_file, &out->password, e);
@@ -35,52 +34,64 @@ void courier_close(struct courier *c) {
     tls_creds_unref(c->verifying);
     if (c->password.p) explicit_bzero(c->password.p, c->password.cap);
     buf_release(&c->password);
+    pthread_mutex_destroy(&c->lock);
     *c = (struct courier){0};
 }
 
-static bool is_loopback(const struct route_host *h) {
-    for (size_t i = 0; i < h->addr_count; i++)
-        if (!addr_is_loopback(&h->addrs[i])) return false;
-    return h->addr_count > 0;
+/* Loaded at the first hop that is verified: the system's certificates take some milliseconds. */
+static struct tls_creds *verifying(struct courier *c, struct err *e) {
+    pthread_mutex_lock(&c->lock);
+    if (!c->verifying && tls_creds_client(c->conf->tls_ca, &c->verifying, e) != OK)
+        c->verifying = NULL;
+    pthread_mutex_unlock(&c->lock);
+    return c->verifying;
 }
 
-/* To a relay with a password, or on a submission port, TLS must be right; on this host and to an MX
- * it is taken when offered. The words are those of the setting relay-tls. */
-static enum hop_tls policy(const struct courier *c, const struct route *route,
-                           const struct route_host *h) {
-    if (route->kind != ROUTE_RELAY) return HOP_TLS_MAY;
-    switch (c->conf->relay_tls) {
-    case RELAY_TLS_NONE: return HOP_TLS_NONE;
-    case RELAY_TLS_MAY: return HOP_TLS_MAY;
-    case RELAY_TLS_REQUIRE: return HOP_TLS_REQUIRE;
-    case RELAY_TLS_VERIFY: return HOP_TLS_VERIFY;
-    case RELAY_TLS_AUTO: break;
-    }
-    if (is_loopback(h))
-        return c->conf->relay.user && !c->conf->plaintext_auth ? HOP_TLS_REQUIRE : HOP_TLS_MAY;
-    return c->conf->relay.user || c->conf->relay.port == 465 || c->conf->relay.port == 587
-               ? HOP_TLS_VERIFY
-               : HOP_TLS_MAY;
-}
+enum err_code courier_hop_options(struct courier *c, const struct route *route,
+                                  const struct route_host *host, const struct envelope *env,
+                                  struct hop_options *o, struct err *e) {
+    struct tls_facts facts = host->facts;
+    struct tls_decision d;
 
-void courier_hop_options(const struct courier *c, const struct route *route,
-                         const struct route_host *host, struct hop_options *o) {
+    facts.is_requiretls = env && env->is_requiretls;
+    facts.is_optional = env && env->is_tls_optional;
+    d = tls_decide(&facts);
     *o = (struct hop_options){
         .ehlo_name = c->conf->hostname,
-        .host = host->name,
-        .tls = policy(c, route, host),
+        .host = d.tls == HOP_TLS_DANE ? host->tlsa_base : host->name,
+        .tls = d.tls,
+        .tls_why = d.why,
+        .tlsa = host->tlsa,
+        .tlsa_count = host->tlsa_count,
+        .names = {host->name, route->domain},
+        .is_lmtp = route->is_lmtp,
         .plaintext_auth = c->conf->plaintext_auth,
         .give_up = &c->give_up,
         .on_reply = c->on_reply,
         .on_bytes = c->on_bytes,
         .on_user = c->on_user,
     };
-    o->creds = o->tls == HOP_TLS_VERIFY && c->verifying ? c->verifying : c->opportunistic;
+    if (d.skip)
+        return err_mail(e, ERR_TLS, STATUS(4, 7, 5), "%s must not be used now: %s", host->name,
+                        d.skip);
+    o->creds = o->tls == HOP_TLS_VERIFY ? verifying(c, e) : c->opportunistic;
+    if (!o->creds) return e && e->code != OK ? e->code : ERR_TLS;
     if (route->kind == ROUTE_RELAY) {
         o->is_implicit_tls = c->conf->relay.port == 465;
         o->user = c->conf->relay.user;
         o->password = buf_slice(&c->password);
     }
+    return OK;
+}
+
+/* The rule's own address of the same family, or NULL. */
+static const struct addr *source_of(const struct route *route, const struct addr *to,
+                                    struct addr *out) {
+    const char *text = !route->rule       ? NULL
+                       : addr_is_ipv6(to) ? route->rule->source_v6
+                                          : route->rule->source_v4;
+
+    return text && addr_parse(text, 0, out) ? out : NULL;
 }
 
 static void one_line(char *out, size_t n, struct slice text) {
@@ -116,6 +127,7 @@ static void verdict_where(struct verdict *v, const struct route_host *h, const s
     addr_text(&hop->to, v->address);
     snprintf(v->tls, sizeof v->tls, "%s", hop->tls_text);
     snprintf(v->policy, sizeof v->policy, "%s", hop_tls_name(hop->o.tls));
+    v->policy_why = hop->o.tls_why;
 }
 
 /* The recipients of an attempt that still hope, as the client wants them. */
@@ -200,16 +212,34 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
         .size = a->body.size,
         .is_8bit = a->env->is_8bit,
         .is_smtputf8 = a->env->is_smtputf8,
+        .is_requiretls = a->env->is_requiretls,
         .ret = a->env->ret == RET_FULL   ? SMTP_RET_FULL
                : a->env->ret == RET_HDRS ? SMTP_RET_HDRS
                                          : SMTP_RET_NONE,
         .envid = a->env->envid,
     };
-    bool was_open = link->is_open;
-    enum err_code code = OK;
+    struct addr source;
+    enum err_code code = courier_hop_options(c, route, h, a->env, &o, &e);
+    bool was_open;
     enum smtp_stage at;
 
-    courier_hop_options(c, route, h, &o);
+    if (code != OK) {
+        /* This host, now, for this message: no. */
+        link_close(link);
+        for (size_t i = 0; i < l->n; i++) {
+            struct verdict *v = &a->verdicts[l->at[i]];
+
+            snprintf(v->host, sizeof v->host, "%s", h->name);
+            verdict_route(v, route);
+            verdict_err(v, &e, SMTP_STAGE_TLS);
+        }
+        return true;
+    }
+    o.from = source_of(route, to, &source);
+    /* What was agreed for another message may be too little for this one. */
+    if (link->is_open && o.tls > link->asked) link_close(link);
+    was_open = link->is_open;
+    link->asked = was_open ? link->asked : o.tls;
     if (!was_open) code = open_link(c, h, to, &o, link, &e);
     if (code == OK) code = hop_send(&link->hop, &m, &a->body, &e);
     if (code == OK && was_open && was_stale(link, l->n)) {
@@ -336,6 +366,7 @@ void verdict_json(const struct verdict *v, unsigned attempt_number, wall_t now, 
     if (v->host[0]) json_str(&j, "host", slice_str(v->host));
     if (v->address[0]) json_str(&j, "address", slice_str(v->address));
     if (v->policy[0]) json_str(&j, "policy", slice_str(v->policy));
+    if (v->policy_why) json_str(&j, "policy_why", slice_str(v->policy_why));
     if (v->tls[0]) json_str(&j, "tls", slice_str(v->tls));
     if (v->route) {
         json_str(&j, "route", slice_str(v->route));

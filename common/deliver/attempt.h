@@ -3,6 +3,8 @@
 #ifndef DELIVER_ATTEMPT_H
 #define DELIVER_ATTEMPT_H
 
+#include <pthread.h>
+
 #include "deliver/hop.h"
 #include "deliver/route.h"
 #include "queue/envelope.h"
@@ -15,7 +17,8 @@ struct courier {
     const struct conf *conf;
     struct resolver *resolver;
     struct tls_creds *opportunistic; /* no CA: for MX at `may` */
-    struct tls_creds *verifying;     /* NULL until a relay needs it */
+    pthread_mutex_t lock;            /* of `verifying` */
+    struct tls_creds *verifying;     /* NULL until a hop needs it */
     struct buf password;             /* of the relay */
     const struct log *log;
     _Atomic mono_t give_up; /* when running attempts end, as if the connection broke; 0: never */
@@ -29,9 +32,12 @@ struct courier {
 enum err_code courier_open(const struct conf *c, const struct log *log, struct courier *out,
                            struct err *e);
 void courier_close(struct courier *c);
-/* How a hop of `route` is made: TLS policy (the one place that decides it), credentials, names. */
-void courier_hop_options(const struct courier *c, const struct route *route,
-                         const struct route_host *host, struct hop_options *o);
+/* How a hop of `route` is made: TLS as policy/tls decides for this host and message (`env` NULL:
+ * none), credentials, names. What `o` points at lives in `route` and `c`. ERR_TLS: the host must
+ * not be used now; ERR_CONFIG: tls-ca cannot be read. */
+enum err_code courier_hop_options(struct courier *c, const struct route *route,
+                                  const struct route_host *host, const struct envelope *env,
+                                  struct hop_options *o, struct err *e);
 
 /* What became of one recipient. The words are what --json, --explain, the log and the bounce print.
  */
@@ -43,6 +49,7 @@ struct verdict {
     char host[256], address[64]; /* who said it; empty: nobody */
     char tls[128];
     char policy[16];
+    const char *policy_why;          /* static */
     char text[512];                  /* the reply's text, or ours; one line */
     const char *route, *mx, *dnssec; /* how the host was found; static words, NULL: it was not */
     bool peer_does_dsn;
@@ -60,11 +67,12 @@ struct attempt {
 
 /* A connection that is kept from one message to the next. */
 struct link {
-    int fd;         /* connected, nothing said yet; -1: none */
-    bool is_open;   /* `hop` is ready for a message */
-    size_t host;    /* index of the host in the route */
-    struct addr to; /* its address */
-    unsigned sent;  /* messages so far */
+    int fd;             /* connected, nothing said yet; -1: none */
+    bool is_open;       /* `hop` is ready for a message */
+    size_t host;        /* index of the host in the route */
+    enum hop_tls asked; /* what it was opened with */
+    struct addr to;     /* its address */
+    unsigned sent;      /* messages so far */
     struct hop hop;
 };
 void link_init(struct link *l);

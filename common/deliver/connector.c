@@ -38,7 +38,9 @@ static bool has_next(const struct connect_op *op, size_t *host, size_t *addr) {
     size_t h = op->next_host, a = op->next_addr;
 
     if (op->started == CONNECTOR_ADDRS_MAX) return false;
-    while (h < op->route->host_count && a >= op->route->hosts[h].addr_count) h++, a = 0;
+    while (h < op->route->host_count &&
+           (a >= op->route->hosts[h].addr_count || op->route->hosts[h].tls.skip))
+        h++, a = 0;
     if (h == op->route->host_count || op->route->hosts[h].is_self) return false;
     *host = h;
     *addr = a;
@@ -56,6 +58,12 @@ static bool start_next(struct connect_op *op, mono_t now) {
 
     while (has_next(op, &h, &a)) {
         struct connect_try *t = &op->tries[op->try_count];
+        const struct conf_dest *rule = op->route->rule;
+        const char *from = !rule                                         ? NULL
+                           : addr_is_ipv6(&op->route->hosts[h].addrs[a]) ? rule->source_v6
+                                                                         : rule->source_v4;
+        struct addr own;
+        const struct addr *source = from && addr_parse(from, 0, &own) ? &own : NULL;
         size_t other_host, other_addr;
 
         op->next_host = h;
@@ -65,7 +73,7 @@ static bool start_next(struct connect_op *op, mono_t now) {
                                   .host = h,
                                   .to = op->route->hosts[h].addrs[a],
                                   .until = now + CONNECTOR_CONNECT_MS};
-        if (dial_start(&t->to, &t->fd, &op->err) != OK) {
+        if (dial_start(&t->to, source, &t->fd, &op->err) != OK) {
             op->host = h;
             op->to = t->to;
             continue;

@@ -11,12 +11,6 @@
 
 enum { BODY_CHUNK = 16 * 1024, QUIT_MS = 5000 };
 
-const char *hop_tls_name(enum hop_tls tls) {
-    static const char *const names[] = {"none", "may", "require", "verify"};
-
-    return names[tls];
-}
-
 struct body_reader {
     const struct hop_body *body;
     uint64_t done; /* bytes given to the engine */
@@ -28,7 +22,7 @@ static enum err_code secure(struct hop *h, struct err *e) {
     struct tls *t = NULL;
     enum err_code code;
 
-    code = tls_client_new(h->o.creds, h->o.tls == HOP_TLS_VERIFY ? TLS_STRICT : TLS_LOOSE, h->fd,
+    code = tls_client_new(h->o.creds, h->o.tls >= HOP_TLS_VERIFY ? TLS_STRICT : TLS_LOOSE, h->fd,
                           h->o.host, &t, e);
     if (code == OK)
         code = pump_tls(&h->pump, t,
@@ -41,8 +35,13 @@ static enum err_code secure(struct hop *h, struct err *e) {
     h->is_tls = true;
     snprintf(h->tls_text, sizeof h->tls_text, "%s", tls_describe(t));
     tls_peer(t, &h->peer);
-    if (h->o.tls == HOP_TLS_VERIFY) {
-        h->verify_code = tls_verify(t, h->o.host, &h->verify_err);
+    if (h->o.tls >= HOP_TLS_VERIFY) {
+        const char *names[] = {h->o.host, h->o.names[0], h->o.names[1]};
+
+        h->verify_code = h->o.tls == HOP_TLS_DANE
+                             ? tls_verify_dane(t, h->o.tlsa, h->o.tlsa_count, names,
+                                               COUNT_OF(names), &h->verify_err)
+                             : tls_verify(t, h->o.host, &h->verify_err);
         if (h->verify_code != OK) {
             if (e) *e = h->verify_err;
             return h->verify_code;
@@ -157,7 +156,7 @@ enum err_code hop_open(struct hop *h, int fd, const struct addr *to, const struc
     *h = (struct hop){.o = *o, .to = *to, .fd = fd, .started = clock_mono()};
     until = h->started + (o->timeout_ms ? o->timeout_ms : HOP_CONNECT_MS);
     if (o->give_up && *o->give_up && *o->give_up < until) until = *o->give_up;
-    code = fd >= 0 ? OK : dial_tcp(to, until, &h->fd, &h->err);
+    code = fd >= 0 ? OK : dial_tcp(to, o->from, until, &h->fd, &h->err);
     if (code != OK) {
         h->is_over = true;
         h->failed_at = SMTP_STAGE_CONNECT;

@@ -6,18 +6,20 @@
 
 #include "net/addr.h"
 #include "net/pump.h"
+#include "policy/tls.h"
 #include "smtp/client.h"
 
 enum { HOP_CONNECT_MS = 30 * 1000, HOP_TLS_MS = 60 * 1000 };
-
-/* How much TLS a hop needs. Decided once, by hop_policy. */
-enum hop_tls { HOP_TLS_NONE, HOP_TLS_MAY, HOP_TLS_REQUIRE, HOP_TLS_VERIFY };
-const char *hop_tls_name(enum hop_tls tls);
 
 struct hop_options {
     const char *ehlo_name; /* ours */
     const char *host;      /* theirs: for SNI and verification */
     enum hop_tls tls;
+    const char *tls_why;           /* static, or NULL */
+    const struct dns_record *tlsa; /* HOP_TLS_DANE */
+    size_t tlsa_count;
+    const char *names[2]; /* HOP_TLS_DANE: other names that a TLSA of usage 2 may be for, or NULL */
+    const struct addr *from; /* own address to connect from; NULL: any */
     bool is_implicit_tls, is_lmtp, plaintext_auth;
     const char *user; /* NULL: no AUTH */
     struct slice password;

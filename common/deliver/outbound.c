@@ -55,6 +55,8 @@ struct dest {
     bool is_routing;
     struct trip *trip; /* NULL: to be looked up */
     mono_t routed_at;
+    const struct conf_dest *rule; /* of the settings, or NULL */
+    mono_t not_before;            /* of its next message, by the rule's rate */
     struct reach reach;
     uint64_t mark; /* of the message that was sorted in last */
     pthread_cond_t more;
@@ -130,12 +132,24 @@ static size_t bucket_of(const char *name) {
 static bool dest_name(const struct outbound *o, struct slice address, char *out, size_t n) {
     const struct conf *c = o->r->conf;
     struct slice domain = job_domain(address);
+    const struct conf_dest *rule = conf_dest(c, domain);
 
-    if (c->relay.host) return snprintf(out, n, "%s:%u", c->relay.host, c->relay.port) < (int)n;
+    if (c->relay.host && !(rule && (rule->host || rule->via == VIA_MX)))
+        return snprintf(out, n, "%s:%u", c->relay.host, c->relay.port) < (int)n;
     if (domain.n == 0 || domain.n >= n) return false;
     for (size_t i = 0; i < domain.n; i++) out[i] = ascii_lower(domain.p[i]);
     out[domain.n] = 0;
     return true;
+}
+
+static unsigned limit_max(const struct dest *d) {
+    return d->rule && d->rule->concurrency ? d->rule->concurrency : OUTBOUND_LIMIT_MAX;
+}
+
+static unsigned first_limit(const struct dest *d) {
+    unsigned max = limit_max(d);
+
+    return max < OUTBOUND_LIMIT_FIRST ? max : OUTBOUND_LIMIT_FIRST;
 }
 
 static struct dest *dest_of(struct outbound *o, const char *name) {
@@ -150,7 +164,8 @@ static struct dest *dest_of(struct outbound *o, const char *name) {
         return NULL;
     }
     d->end = &d->first;
-    d->limit = OUTBOUND_LIMIT_FIRST;
+    d->rule = conf_dest(o->r->conf, slice_str(name));
+    d->limit = first_limit(d);
     reach_load(o->reach_dir, name, &d->reach);
     init_cond(&d->more);
     d->next = *bucket;
@@ -170,10 +185,16 @@ static void dest_free_if_idle(struct outbound *o, struct dest *d) {
     free(d);
 }
 
+/* Not yet, says the rule's rate. */
+static bool dest_must_wait(const struct dest *d) {
+    return d->rule && d->rule->interval_ms && clock_mono() < d->not_before;
+}
+
 static struct task *dest_take(struct dest *d) {
     struct task *t = d->first;
 
     if (!t) return NULL;
+    if (d->rule && d->rule->interval_ms) d->not_before = clock_mono() + d->rule->interval_ms;
     d->first = t->next;
     if (!d->first) d->end = &d->first;
     d->waiting--;
@@ -277,7 +298,7 @@ static void open_one(struct outbound *o, struct dest *d) {
 static void kick(struct outbound *o, struct dest *d) {
     struct work *w;
 
-    if (d->waiting == 0 || o->is_stopping) return;
+    if (d->waiting == 0 || o->is_stopping || dest_must_wait(d)) return;
     if (d->active + d->opening == 0 && !d->is_routing && d->reach.until > clock_wall()) {
         /* Left alone for now: all that waits is put off. */
         if (d->users > 0 || !(w = new_work(d, WORK_FAIL))) return;
@@ -426,7 +447,7 @@ static wall_t remember(struct outbound *o, struct dest *d, struct slice why) {
                  &r);
     pthread_mutex_lock(&o->lock);
     d->reach = r;
-    d->limit = OUTBOUND_LIMIT_FIRST;
+    d->limit = first_limit(d);
     pthread_mutex_unlock(&o->lock);
     return r.until;
 }
@@ -437,7 +458,7 @@ static void forget(struct outbound *o, struct dest *d) {
     pthread_mutex_lock(&o->lock);
     r = d->reach;
     d->reach = (struct reach){0};
-    if (d->limit < OUTBOUND_LIMIT_MAX) d->limit++;
+    if (d->limit < limit_max(d)) d->limit++;
     pthread_mutex_unlock(&o->lock);
     reach_good(o->reach_dir, d->name, &r);
 }
@@ -508,10 +529,10 @@ static void do_fail(struct outbound *o, struct work *w) {
 static struct task *next_task(struct outbound *o, struct dest *d, const struct link *link) {
     mono_t until = clock_mono() + OUTBOUND_LINGER_MS, now;
 
-    while (!d->waiting && !o->is_stopping && link->is_open && !o->ready.first && !o->routes.first &&
-           (now = clock_mono()) < until)
+    while ((!d->waiting || dest_must_wait(d)) && !o->is_stopping && link->is_open &&
+           !o->ready.first && !o->routes.first && (now = clock_mono()) < until)
         wait_ms(&d->more, &o->lock, until - now);
-    return o->is_stopping ? NULL : dest_take(d);
+    return o->is_stopping || dest_must_wait(d) ? NULL : dest_take(d);
 }
 
 /* One message. False: the destination is down, or has too many connections. */
@@ -564,7 +585,7 @@ static void do_send(struct outbound *o, struct work *w) {
     d->opening--;
     o->opening--;
     d->active++;
-    for (t = dest_take(d); t; t = next_task(o, d, &link)) {
+    for (t = dest_must_wait(d) ? NULL : dest_take(d); t; t = next_task(o, d, &link)) {
         bool go_on;
 
         kick(o, d);

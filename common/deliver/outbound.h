@@ -13,7 +13,7 @@
 enum {
     OUTBOUND_MESSAGES_MAX = 20000, /* taken from the queue at once */
     OUTBOUND_WORKERS_MAX = 256,
-    OUTBOUND_ROUTING_MAX = 200, /* questions to name servers at once */
+    OUTBOUND_ROUTING_MAX = 200,       /* questions to name servers at once */
     OUTBOUND_LINGER_MS = 1000,        /* an idle connection waits so long for the next message */
     OUTBOUND_LINK_MESSAGES_MAX = 200, /* messages over one connection */
     OUTBOUND_LIMIT_FIRST = 4, /* connections to a destination at first, grows with success */

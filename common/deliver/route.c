@@ -4,17 +4,50 @@
 #include <stdlib.h>
 
 #include "dns/name.h"
+#include "policy/dane.h"
 #include "sys/clock.h"
 
 const char *route_kind_name(enum route_kind kind) {
-    static const char *const names[] = {"mx", "implicit", "relay", "literal", "fixed"};
+    static const char *const names[] = {"mx", "implicit", "relay", "literal", "fixed", "rule"};
 
     return names[kind];
 }
 
+/* The TLSA records of a host, where an answer would be secure (RFC 7672 2.2): for the name that the
+ * host's CNAMEs lead to first, then for its own. */
+static enum err_code find_tlsa(struct resolver *r, struct route_host *h,
+                               const struct resolve_hosts *found, uint16_t port, bool is_secure,
+                               struct arena *a, struct err *e) {
+    struct slice bases[2] = {found->name, slice_str(h->name)};
+
+    if (!is_secure || found->count == 0 || found->security != DNS_SECURE) return OK;
+    for (size_t i = found->cnames ? 0 : 1; i < 2; i++) {
+        struct slice name = arena_printf(a, "_%u._tcp.%.*s", port, SP(bases[i]));
+        struct dns_answer tlsa;
+        enum err_code code;
+
+        if (name.n == 0) return err_set(e, ERR_MEMORY, "no memory for a route");
+        if (name.n > 253) continue;
+        code = resolver_ask(r, name, DNS_TLSA, a, &tlsa, e);
+        if (code == ERR_SYNTAX) continue;
+        if (code != OK) return code;
+        if (tlsa.result == DNS_FAILED || tlsa.security == DNS_BOGUS) {
+            h->dane = DANE_FAILED;
+            return OK;
+        }
+        if (tlsa.result != DNS_FOUND || tlsa.security != DNS_SECURE) continue;
+        h->tlsa = tlsa.records;
+        h->tlsa_count = tlsa.count;
+        h->tlsa_base = arena_cstr(a, bases[i]);
+        h->dane = dane_count(tlsa.records, tlsa.count) ? DANE_USABLE : DANE_UNUSABLE;
+        return OK;
+    }
+    return OK;
+}
+
 /* Addresses of one host, families in turn so that the cap never leaves one out. */
 static enum err_code fill_addrs(struct resolver *r, struct route_host *h, uint16_t port,
-                                struct arena *a, struct err *e) {
+                                bool is_secure, struct arena *a, struct err *e) {
     struct resolve_hosts found;
     enum err_code code = resolver_hosts(r, slice_str(h->name), port, a, &found, e);
     bool want_ipv6 = true;
@@ -29,6 +62,8 @@ static enum err_code fill_addrs(struct resolver *r, struct route_host *h, uint16
     h->result = found.result;
     h->security = found.security;
     h->why = found.why;
+    code = find_tlsa(r, h, &found, port, is_secure, a, e);
+    if (code != OK) return code;
     while (left > 0 && h->addr_count < ROUTE_ADDRS_MAX) {
         size_t pick = found.count;
 
@@ -80,16 +115,23 @@ static void cut_at_self(const struct conf *c, struct route *out) {
 
 static enum err_code judge(struct route *out) {
     bool failed = false, found = false, self = false;
+    const struct route_host *skipped = NULL;
 
     for (size_t i = 0; i < out->host_count; i++) {
         const struct route_host *h = &out->hosts[i];
 
         if (h->is_self) self = true;
+        else if (h->addr_count && h->tls.skip) skipped = h;
         else if (h->addr_count) found = true;
         else if (h->result == DNS_FAILED) failed = true;
     }
     if (found) return OK;
-    if (out->kind == ROUTE_RELAY)
+    if (skipped) {
+        out->code = err_mail(&out->err, ERR_TLS, STATUS(4, 7, 5), "%s must not be used now: %s",
+                             skipped->name, skipped->tls.skip);
+        return OK;
+    }
+    if (out->kind == ROUTE_RELAY || out->kind == ROUTE_RULE)
         return no_way(out, ERR_DNS, STATUS(4, 4, 3), "the relay's name has no address now");
     if (failed)
         return no_way(out, ERR_DNS, STATUS(4, 4, 3),
@@ -112,8 +154,9 @@ static enum err_code one_host(struct resolver *r, struct route *out, enum route_
     if (!out->hosts) return err_set(e, ERR_MEMORY, "no memory for a route");
     out->host_count = 1;
     out->hosts[0].name = name;
-    code = fill_addrs(r, &out->hosts[0], port, a, e);
-    return code != OK ? code : judge(out);
+    code = fill_addrs(r, &out->hosts[0], port,
+                      kind != ROUTE_IMPLICIT || out->mx_security == DNS_SECURE, a, e);
+    return code;
 }
 
 static enum err_code from_mx(struct resolver *r, const struct conf *c, const struct dns_answer *mx,
@@ -138,12 +181,13 @@ static enum err_code from_mx(struct resolver *r, const struct conf *c, const str
     order(out->hosts, n);
     out->host_count = n < ROUTE_HOSTS_MAX ? n : ROUTE_HOSTS_MAX;
     for (size_t i = 0; i < out->host_count; i++) {
-        enum err_code code = fill_addrs(r, &out->hosts[i], c->mx_port, a, e);
+        enum err_code code =
+            fill_addrs(r, &out->hosts[i], c->mx_port, mx->security == DNS_SECURE, a, e);
 
         if (code != OK) return code;
     }
     cut_at_self(c, out);
-    return judge(out);
+    return OK;
 }
 
 static enum err_code literal(struct resolver *r, const struct conf *c, struct slice domain,
@@ -154,15 +198,20 @@ static enum err_code literal(struct resolver *r, const struct conf *c, struct sl
     return one_host(r, out, ROUTE_LITERAL, arena_cstr(a, inner), c->mx_port, a, e);
 }
 
-enum err_code route_find(struct resolver *r, const struct conf *c, struct slice domain,
-                         bool use_relay, struct arena *a, struct route *out, struct err *e) {
+static enum err_code find_hosts(struct resolver *r, const struct conf *c, struct slice domain,
+                                bool use_relay, struct arena *a, struct route *out, struct err *e) {
     struct dns_answer mx;
     struct buf ascii;
     enum err_code code;
 
     *out = (struct route){.domain = arena_cstr(a, domain)};
     if (!out->domain) return err_set(e, ERR_MEMORY, "no memory for a route");
-    if (use_relay && c->relay.host)
+    out->rule = conf_dest(c, domain);
+    if (out->rule && out->rule->host) {
+        out->is_lmtp = out->rule->via == VIA_LMTP;
+        return one_host(r, out, ROUTE_RULE, out->rule->host, out->rule->port, a, e);
+    }
+    if (use_relay && c->relay.host && !(out->rule && out->rule->via == VIA_MX))
         return one_host(r, out, ROUTE_RELAY, c->relay.host, c->relay.port, a, e);
     if (domain.n > 2 && domain.p[0] == '[' && domain.p[domain.n - 1] == ']')
         return literal(r, c, domain, a, out, e);
@@ -194,4 +243,44 @@ enum err_code route_find(struct resolver *r, const struct conf *c, struct slice 
         err_mail(&out->err, ERR_DNS, STATUS(4, 4, 3), "the MX of %s cannot be looked up: %.*s",
                  out->domain, SP(mx.why.n ? mx.why : S("no answer")));
     return OK;
+}
+
+static bool is_loopback(const struct route_host *h) {
+    for (size_t i = 0; i < h->addr_count; i++)
+        if (!addr_is_loopback(&h->addrs[i])) return false;
+    return h->addr_count > 0;
+}
+
+static void decide(const struct conf *c, struct route *out) {
+    bool relay = out->kind == ROUTE_RELAY;
+    enum conf_relay_tls rule = relay ? c->relay_tls : out->rule ? out->rule->tls : RELAY_TLS_AUTO;
+
+    for (size_t i = 0; i < out->host_count; i++) {
+        struct route_host *h = &out->hosts[i];
+
+        h->facts = (struct tls_facts){
+            .rule = (enum tls_rule)rule,
+            .is_relay = relay || out->kind == ROUTE_RULE,
+            .is_loopback = is_loopback(h),
+            .has_password = relay && c->relay.user,
+            .may_clear_login = c->plaintext_auth,
+            .is_submission = relay && (c->relay.port == 465 || c->relay.port == 587),
+            .dane = h->dane,
+            .sts = out->sts.source == STS_NO_POLICY ? STS_NONE : out->sts.policy.mode,
+            .sts_matches = sts_matches(&out->sts.policy, slice_str(h->name)),
+        };
+        h->tls = tls_decide(&h->facts);
+    }
+}
+
+enum err_code route_find(struct resolver *r, const struct conf *c, struct slice domain,
+                         bool use_relay, struct arena *a, struct route *out, struct err *e) {
+    enum err_code code = find_hosts(r, c, domain, use_relay, a, out, e);
+
+    if (code == OK && out->code == OK && c->mta_sts &&
+        (out->kind == ROUTE_MX || out->kind == ROUTE_IMPLICIT))
+        code = sts_find(r, c, slice_str(out->domain), a, &out->sts, e);
+    if (code != OK || out->code != OK) return code;
+    decide(c, out);
+    return judge(out);
 }

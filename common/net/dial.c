@@ -21,12 +21,13 @@ static enum err_code refused(const struct addr *to, struct err *e) {
     return code;
 }
 
-enum err_code dial_start(const struct addr *to, int *out, struct err *e) {
+enum err_code dial_start(const struct addr *to, const struct addr *from, int *out, struct err *e) {
     int fd = socket(to->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     enum err_code code;
 
     if (fd < 0) return refused(to, e);
-    if (connect(fd, &to->u.sa, to->len) < 0 && errno != EINPROGRESS) {
+    if ((from && bind(fd, &from->u.sa, from->len) < 0) ||
+        (connect(fd, &to->u.sa, to->len) < 0 && errno != EINPROGRESS)) {
         code = refused(to, e);
         close(fd);
         return code;
@@ -48,10 +49,11 @@ enum err_code dial_result(int fd, const struct addr *to, struct err *e) {
     return OK;
 }
 
-enum err_code dial_tcp(const struct addr *to, mono_t deadline, int *out, struct err *e) {
+enum err_code dial_tcp(const struct addr *to, const struct addr *from, mono_t deadline, int *out,
+                       struct err *e) {
     char text[ADDR_TEXT_MAX];
     int fd = -1, r = 0;
-    enum err_code code = dial_start(to, &fd, e);
+    enum err_code code = dial_start(to, from, &fd, e);
 
     while (code == OK && r == 0) {
         struct pollfd p = {.fd = fd, .events = POLLOUT};

@@ -5,10 +5,13 @@
 #include "base/moment.h"
 #include "net/addr.h"
 
-/* Connect by TCP until `deadline`. ERR_NET (4.4.1), ERR_TIMEOUT (4.4.1). */
-enum err_code dial_tcp(const struct addr *to, mono_t deadline, int *fd, struct err *e);
-/* Begin to connect: the socket is connected, or not, once it is writable; then ask dial_result. */
-enum err_code dial_start(const struct addr *to, int *fd, struct err *e);
+/* Connect by TCP until `deadline`, from `from` (NULL: any). ERR_NET (4.4.1), ERR_TIMEOUT (4.4.1).
+ */
+enum err_code dial_tcp(const struct addr *to, const struct addr *from, mono_t deadline, int *fd,
+                       struct err *e);
+/* Begin to connect, from the address `from` (its port is not used; NULL: any): the socket is
+ * connected, or not, once it is writable; then ask dial_result. */
+enum err_code dial_start(const struct addr *to, const struct addr *from, int *fd, struct err *e);
 /* What became of it: OK, or ERR_NET (4.4.1) and the socket is to be closed. */
 enum err_code dial_result(int fd, const struct addr *to, struct err *e);
 /* Listen on `host` (an address, "localhost", or "" and "*" for every address of this host) and

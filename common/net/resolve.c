@@ -234,6 +234,7 @@ enum err_code resolver_hosts(struct resolver *r, struct slice host, uint16_t por
         if (!out->addrs) return err_set(e, ERR_MEMORY, "no memory for DNS");
         out->addrs[out->count++] = literal;
         out->result = DNS_FOUND;
+        out->name = host;
         return OK;
     }
     code = resolver_ask(r, host, DNS_A, a, &v4, e);
@@ -250,6 +251,8 @@ enum err_code resolver_hosts(struct resolver *r, struct slice host, uint16_t por
     if (out->count) out->result = DNS_FOUND;
     else if (v4.result == DNS_FAILED || v6.result == DNS_FAILED) out->result = DNS_FAILED;
     else out->result = v4.result == DNS_NXDOMAIN ? DNS_NXDOMAIN : DNS_NODATA;
+    out->name = v4.result == DNS_FOUND ? v4.name : v6.name;
+    out->cnames = v4.result == DNS_FOUND ? v4.cnames : v6.cnames;
     out->why = v4.why.n ? v4.why : v6.why;
     return OK;
 }

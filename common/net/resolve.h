@@ -31,6 +31,8 @@ struct resolve_hosts {
     enum dns_security security;
     struct addr *addrs;
     size_t count;
+    struct slice name; /* the canonical name, after CNAMEs */
+    unsigned cnames;   /* CNAMEs followed */
     struct slice why;
 };
 enum err_code resolver_hosts(struct resolver *r, struct slice host, uint16_t port, struct arena *a,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "crypto/gnutls.h"
+#include "policy/dane.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -239,6 +240,115 @@ enum err_code tls_verify(struct tls *t, const char *host, struct err *e) {
         while (end > 0 && e->msg[end - 1] == ' ') e->msg[--end] = 0;
     }
     return ERR_TLS;
+}
+
+/* What a TLSA record with `selector` speaks of: the certificate or its public key. `*key` is to be
+ * freed by the caller. */
+static bool selected(const gnutls_datum_t *der, uint8_t selector, gnutls_datum_t *out,
+                     gnutls_datum_t *key) {
+    gnutls_x509_crt_t crt = NULL;
+    gnutls_pubkey_t pub = NULL;
+    bool ok = true;
+
+    *out = *der;
+    if (selector == 0) return true;
+    ok = gnutls.gnutls_x509_crt_init(&crt) == 0 &&
+         gnutls.gnutls_x509_crt_import(crt, der, GNUTLS_X509_FMT_DER) == 0 &&
+         gnutls.gnutls_pubkey_init(&pub) == 0 &&
+         gnutls.gnutls_pubkey_import_x509(pub, crt, 0) == 0 &&
+         gnutls.gnutls_pubkey_export2(pub, GNUTLS_X509_FMT_DER, key) == 0;
+    if (pub) gnutls.gnutls_pubkey_deinit(pub);
+    if (crt) gnutls.gnutls_x509_crt_deinit(crt);
+    *out = *key;
+    return ok;
+}
+
+static bool tlsa_matches(const struct dns_record *r, const gnutls_datum_t *der) {
+    gnutls_datum_t what, key = {0};
+    unsigned char digest[64];
+    bool same = false;
+
+    if (selected(der, r->selector, &what, &key)) {
+        if (r->matching == 0)
+            same = r->data.n == what.size && memcmp(r->data.p, what.data, what.size) == 0;
+        else
+            same = gnutls.gnutls_hash_fast(r->matching == 1 ? GNUTLS_DIG_SHA256 : GNUTLS_DIG_SHA512,
+                                           what.data, what.size, digest) == 0 &&
+                   memcmp(r->data.p, digest, r->data.n) == 0;
+    }
+    free(key.data);
+    return same;
+}
+
+/* Does the chain lead to `anchor`, for one of the names? */
+static bool leads_to(const gnutls_datum_t *anchor, const gnutls_datum_t *chain, unsigned n,
+                     const char *const *names, size_t name_count) {
+    enum { CHAIN_MAX = 16 };
+    gnutls_x509_crt_t crt[CHAIN_MAX], ta = NULL;
+    gnutls_x509_trust_list_t list = NULL;
+    unsigned made = 0;
+    bool ok =
+        gnutls.gnutls_x509_trust_list_init(&list, 0) == 0 && gnutls.gnutls_x509_crt_init(&ta) == 0;
+
+    if (ok && gnutls.gnutls_x509_crt_import(ta, anchor, GNUTLS_X509_FMT_DER) == 0 &&
+        gnutls.gnutls_x509_trust_list_add_cas(list, &ta, 1, 0) == 1)
+        ta = NULL; /* the list's */
+    else ok = false;
+    for (unsigned i = 0; ok && i < n && i < CHAIN_MAX; i++) {
+        ok = gnutls.gnutls_x509_crt_init(&crt[i]) == 0;
+        if (!ok) break;
+        made++;
+        ok = gnutls.gnutls_x509_crt_import(crt[i], &chain[i], GNUTLS_X509_FMT_DER) == 0;
+    }
+    if (ok) {
+        ok = false;
+        for (size_t i = 0; !ok && i < name_count; i++) {
+            gnutls_typed_vdata_st want = {
+                .type = GNUTLS_DT_DNS_HOSTNAME,
+                .data = (unsigned char *)(uintptr_t)names[i],
+            };
+            unsigned status = 0;
+
+            if (!names[i]) continue;
+            want.size = (unsigned)strlen(names[i]);
+            ok = gnutls.gnutls_x509_trust_list_verify_crt2(list, crt, made, &want, 1, 0, &status,
+                                                           NULL) == 0 &&
+                 status == 0;
+        }
+    }
+    for (unsigned i = 0; i < made; i++) gnutls.gnutls_x509_crt_deinit(crt[i]);
+    if (ta) gnutls.gnutls_x509_crt_deinit(ta);
+    if (list) gnutls.gnutls_x509_trust_list_deinit(list, 1);
+    return ok;
+}
+
+enum err_code tls_verify_dane(struct tls *t, const struct dns_record *tlsa, size_t n,
+                              const char *const *names, size_t name_count, struct err *e) {
+    unsigned count = 0;
+    const gnutls_datum_t *chain = gnutls.gnutls_certificate_get_peers(t->session, &count);
+
+    if (!chain || count == 0)
+        return err_mail(e, ERR_TLS, STATUS(4, 7, 5), "%s: it showed no certificate", names[0]);
+    /* Whatever a trust anchor would say, the end entity's own record is enough. */
+    for (size_t i = 0; i < n; i++)
+        if (dane_is_usable(&tlsa[i]) && tlsa[i].usage == 3 && tlsa_matches(&tlsa[i], &chain[0]))
+            return OK;
+    for (size_t i = 0; i < n; i++) {
+        if (!dane_is_usable(&tlsa[i]) || tlsa[i].usage != 2) continue;
+        for (unsigned k = 0; k < count; k++)
+            if (tlsa_matches(&tlsa[i], &chain[k]) &&
+                leads_to(&chain[k], chain, count, names, name_count))
+                return OK;
+        /* The anchor itself may stand in the record, and not in the chain. */
+        if (tlsa[i].selector == 0 && tlsa[i].matching == 0) {
+            gnutls_datum_t anchor = {(unsigned char *)(uintptr_t)tlsa[i].data.p,
+                                     (unsigned)tlsa[i].data.n};
+
+            if (leads_to(&anchor, chain, count, names, name_count)) return OK;
+        }
+    }
+    return err_mail(e, ERR_TLS, STATUS(4, 7, 5), "%s: its certificate matches no TLSA record",
+                    names[0]);
 }
 
 const char *tls_describe(struct tls *t) {

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/moment.h"
 #include "conf/conf.h"
+#include "dns/answer.h"
 
 struct tls;
 struct tls_creds;
@@ -50,6 +51,11 @@ void tls_bye(struct tls *t);
 /* Check the peer's chain against the client credentials' CAs and the name `host` (RFC 9525), after
  * the handshake. ERR_TLS says why not. */
 enum err_code tls_verify(struct tls *t, const char *host, struct err *e);
+/* Check it against TLSA records (RFC 7672 3): the end entity's own (usage 3), whose names and dates
+ * do not matter, or a chain from a trust anchor (usage 2) for one of `names` (NULLs are skipped).
+ * Records that SMTP cannot use are skipped. ERR_TLS (4.7.5). */
+enum err_code tls_verify_dane(struct tls *t, const struct dns_record *tlsa, size_t n,
+                              const char *const *names, size_t name_count, struct err *e);
 /* "TLSv1.3 ECDHE-X25519 AES-256-GCM", in `a`-less storage of the session; valid until tls_free. */
 const char *tls_describe(struct tls *t);
 /* What there is to say of the peer's own certificate. */

@@ -13,7 +13,7 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
-enum { COPY_CHUNK = 128 * 1024, OPEN_TRIES = 8 };
+enum { COPY_CHUNK = 128 * 1024 };
 
 void queue_new_id(char id[QUEUE_ID_MAX]) {
     /* Microseconds never repeat within the process; random bits part the processes. */
@@ -32,28 +32,29 @@ void queue_new_id(char id[QUEUE_ID_MAX]) {
     id[14] = 0;
 }
 
-/* A new file with the writer's lock. Between its making and its locking queue_sweep may take it for
- * what a crash left: then it is unlinked, and the next name is tried. */
+/* A new file with the writer's lock. Between its making and its locking it looks like what a crash
+ * left; queue_sweep waits for that moment to pass by the lock on the directory. */
 static enum err_code open_locked(struct queue *q, struct segment *s, struct err *e) {
     char path[PATH_MAX];
-    enum err_code code;
+    int dir = -1;
+    enum err_code code = lock_dir(q->dir, false, &dir, e);
 
-    for (int tries = 0;; tries++) {
-        struct stat st;
-
-        queue_new_id(s->name);
-        queue_path(q, path, s->name, ".new");
-        s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (s->fd < 0) return err_sys(e, "cannot create %s", path);
+    if (code != OK) return code;
+    queue_new_id(s->name);
+    queue_path(q, path, s->name, ".new");
+    s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (s->fd < 0) {
+        code = err_sys(e, "cannot create %s", path);
+    } else {
         fd_own_like_path(s->fd, q->dir);
         code = lock_try(s->fd, LOCK_WRITER, true, path, e);
         if (code == OK && q->is_leasing) code = lock_try(s->fd, LOCK_LEASE, true, path, e);
-        if (code == OK && fstat(s->fd, &st) == 0 && st.st_nlink > 0) return OK;
-        unlink(path);
-        close(s->fd);
-        if ((code != OK && code != ERR_BUSY) || tries == OPEN_TRIES)
-            return code != OK ? code : err_set(e, ERR_BUSY, "%s is taken away", path);
     }
+    close(dir);
+    if (code == OK || s->fd < 0) return code;
+    unlink(path);
+    fd_close(&s->fd);
+    return code;
 }
 
 /* A new segment under a name that nobody delivers from, with the writer's lock taken before it gets

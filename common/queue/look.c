@@ -334,8 +334,14 @@ void queue_sweep(struct queue *q) {
     DIR *d = opendir(q->dir);
     struct dirent *entry;
     char path[PATH_MAX], seg[PATH_MAX];
+    int making;
 
     if (!d) return;
+    /* Nobody may be making a segment (see commit.c); if somebody is, the next sweep will do. */
+    if (lock_dir(q->dir, true, &making, NULL) != OK) {
+        closedir(d);
+        return;
+    }
     while ((entry = readdir(d)) != NULL) {
         struct slice name = slice_str(entry->d_name);
 
@@ -346,12 +352,12 @@ void queue_sweep(struct queue *q) {
         } else if (slice_ends(name, S(".new"))) {
             int fd = open(path, O_RDWR | O_CLOEXEC);
 
-            /* A writer that has made it but not locked it yet sees that it is gone. */
             if (fd >= 0 && lock_try(fd, LOCK_WRITER, true, path, NULL) == OK &&
                 access(path, F_OK) == 0)
                 unlink(path);
             if (fd >= 0) close(fd);
         }
     }
+    close(making);
     closedir(d);
 }

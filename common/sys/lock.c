@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <poll.h>
 
 #include "sys/clock.h"
@@ -44,4 +46,23 @@ bool lock_is_held(int fd, uint64_t offset) {
     struct flock l = range(F_WRLCK, offset);
 
     return fcntl(fd, F_OFD_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+/* Our own sys/file.h stands before the system's, which declares flock. */
+static int flock_dir(int fd, int operation) { return (int)syscall(SYS_flock, fd, operation); }
+
+enum err_code lock_dir(const char *dir, bool exclusive, int *fd, struct err *e) {
+    int r;
+
+    *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0) return err_sys(e, "cannot open %s", dir);
+    do r = flock_dir(*fd, exclusive ? LOCK_EX | LOCK_NB : LOCK_SH);
+    while (r < 0 && errno == EINTR);
+    if (r == 0) return OK;
+    r = errno;
+    close(*fd);
+    *fd = -1;
+    errno = r;
+    return errno == EWOULDBLOCK ? err_set(e, ERR_BUSY, "%s is locked", dir)
+                                : err_sys(e, "cannot lock %s", dir);
 }

@@ -11,6 +11,9 @@ enum err_code lock_try(int fd, uint64_t offset, bool exclusive, const char *name
 /* The same, waiting at most `timeout_ms`; then ERR_BUSY. */
 enum err_code lock_wait(int fd, uint64_t offset, bool exclusive, unsigned timeout_ms,
                         const char *name, struct err *e);
+/* A lock on a whole directory (flock(2)): waits for a shared one, tries an exclusive one. `*fd` is
+ * to be closed to give it back. ERR_BUSY: somebody else has a shared one. */
+enum err_code lock_dir(const char *dir, bool exclusive, int *fd, struct err *e);
 /* Give it back. Closing the last descriptor of the open file does so too. */
 void lock_drop(int fd, uint64_t offset);
 /* True when another open file holds a lock that conflicts with an exclusive one. */
