@@ -217,17 +217,25 @@ static enum err_code set_listen(struct conf *c, struct slice v, struct err *e) {
     return OK;
 }
 
-static enum err_code set_nets(struct conf *c, struct slice v, struct err *e) {
+/* The list of networks that a row fills. */
+static struct conf_nets *nets_of(struct conf *c, enum row row) {
+    return row == ROW_proxy_from     ? &c->proxy_from
+           : row == ROW_xclient_from ? &c->xclient_from
+                                     : &c->relay_from;
+}
+
+static enum err_code set_nets(struct conf *c, struct conf_nets *nets, struct slice v,
+                              struct err *e) {
     struct slice word, addr, bits;
 
     while (next_word(&v, &word)) {
-        struct conf_net *n = &c->relay_from[c->relay_nets];
+        struct conf_net *n = &nets->v[nets->n];
         bool has_bits = slice_cut(word, '/', &addr, &bits);
         const char *text = keep(c, addr);
         uint64_t value;
 
         if (slice_eq(word, S("none"))) continue;
-        if (c->relay_nets == CONF_LIST_MAX)
+        if (nets->n == CONF_LIST_MAX)
             return err_set(e, ERR_CONFIG, "more than %d networks", CONF_LIST_MAX);
         if (text && inet_pton(AF_INET, text, n->addr) == 1) n->octets = 4;
         else if (text && inet_pton(AF_INET6, text, n->addr) == 1) n->octets = 16;
@@ -240,20 +248,21 @@ static enum err_code set_nets(struct conf *c, struct slice v, struct err *e) {
             return err_set(e, ERR_CONFIG, "\"%.*s\" is not a network; /%.*s is no length", SP(word),
                            SP(bits));
         n->bits = (uint8_t)value;
-        c->relay_nets++;
+        nets->n++;
     }
     return OK;
 }
 
-bool conf_in_nets(const struct conf_net *nets, size_t n, const uint8_t *addr, size_t octets) {
+bool conf_in_nets(const struct conf_nets *nets, const uint8_t *addr, size_t octets) {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
     if (octets == 16 && memcmp(addr, mapped, 12) == 0) addr += 12, octets = 4;
-    for (size_t i = 0; i < n; i++) {
-        size_t whole = nets[i].bits / 8, rest = nets[i].bits % 8;
+    for (size_t i = 0; i < nets->n; i++) {
+        const struct conf_net *n = &nets->v[i];
+        size_t whole = n->bits / 8, rest = n->bits % 8;
 
-        if (nets[i].octets != octets || memcmp(nets[i].addr, addr, whole) != 0) continue;
-        if (rest == 0 || (nets[i].addr[whole] ^ addr[whole]) >> (8 - rest) == 0) return true;
+        if (n->octets != octets || memcmp(n->addr, addr, whole) != 0) continue;
+        if (rest == 0 || (n->addr[whole] ^ addr[whole]) >> (8 - rest) == 0) return true;
     }
     return false;
 }
@@ -302,6 +311,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_hostname) c->hostname = kept;
         if (row == ROW_data) c->data = kept;
         if (row == ROW_user) c->user = kept;
+        if (row == ROW_alias_user) c->alias_user = kept;
         if (row == ROW_tls_ca) c->tls_ca = kept;
         if (row == ROW_trust_anchor) c->trust_anchor = kept;
         if (row == ROW_resolver) c->resolver = kept;
@@ -322,6 +332,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
 
         code = word_of(slice_trim(v), words, COUNT_OF(words), "yes or no", &w, e);
         if (code == OK && row == ROW_plaintext_auth) c->plaintext_auth = w & 1;
+        if (code == OK && row == ROW_alias_commands) c->alias_commands = w & 1;
         if (code == OK && row == ROW_mta_sts) c->mta_sts = w & 1;
         break;
     }
@@ -329,14 +340,24 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (!num_duration(slice_trim(v), 365 * 86400, &n) || n == 0)
             return err_set(e, ERR_CONFIG, "\"%.*s\" is not a time; write 30s, 5m, 4h or 5d",
                            SP(slice_trim(v)));
+        if (row == ROW_hold_limit) c->hold_limit = (uint32_t)n;
         if (row == ROW_retry) c->retry = (uint32_t)n;
         if (row == ROW_queue_lifetime) c->queue_lifetime = (uint32_t)n;
         break;
     case KIND_SIZE:
-        if (!num_size(slice_trim(v), (uint64_t)4 << 30, &n) || n < 1024)
-            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a size from 1k to 4G; write 500k or 10M",
+        if (!num_size(slice_trim(v), (uint64_t)(row == ROW_disk_reserve ? 4096 : 4) << 30, &n) ||
+            n < 1024)
+            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a size from 1k to %s; write 500k or 10M",
+                           SP(slice_trim(v)), row == ROW_disk_reserve ? "4096G" : "4G");
+        if (row == ROW_message_size_limit) c->message_size_limit = n;
+        if (row == ROW_disk_reserve) c->disk_reserve = n;
+        break;
+    case KIND_NUMBER:
+        if (!num_parse(slice_trim(v), 1000000, &n) || n == 0)
+            return err_set(e, ERR_CONFIG, "\"%.*s\" is not a number from 1 to 1000000",
                            SP(slice_trim(v)));
-        c->message_size_limit = n;
+        if (row == ROW_client_limit) c->client_limit = (uint32_t)n;
+        if (row == ROW_connection_limit) c->connection_limit = (uint32_t)n;
         break;
     case KIND_PORT:
         code = parse_port(slice_trim(v), &c->mx_port, e);
@@ -355,7 +376,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         c->tls[c->tls_pairs++] = p;
         break;
     }
-    case KIND_NETS: code = set_nets(c, v, e); break;
+    case KIND_NETS: code = set_nets(c, nets_of(c, row), v, e); break;
     case KIND_DEST:
         if (c->dests == CONF_LIST_MAX)
             return err_set(e, ERR_CONFIG, "more than %d destinations", CONF_LIST_MAX);
@@ -394,8 +415,8 @@ static enum err_code put(struct conf *c, enum row row, struct slice v, const cha
     if (rank > c->rank[row] || !is_list) {
         if (kind == KIND_LIST) c->domain.n = 0;
         if (kind == KIND_LISTEN) c->listens = 0;
+        if (kind == KIND_NETS) nets_of(c, row)->n = 0;
         if (kind == KIND_DEST) c->dests = 0;
-        if (kind == KIND_NETS) c->relay_nets = 0;
         if (kind == KIND_TLS) c->tls_pairs = 0;
         c->text[row] = NULL;
     }

@@ -42,6 +42,7 @@ enum conf_kind {
     KIND_BOOL,
     KIND_DURATION,
     KIND_SIZE,
+    KIND_NUMBER,
     KIND_PORT,
     KIND_LISTEN,
     KIND_TLS,
@@ -83,6 +84,10 @@ struct conf_net {
     uint8_t addr[16];
     uint8_t octets, bits;
 };
+struct conf_nets {
+    struct conf_net v[CONF_LIST_MAX];
+    size_t n;
+};
 /* What is special about mail for a domain. */
 struct conf_dest {
     const char *domain; /* "example.org", ".example.org" (it and all below), "*" */
@@ -115,8 +120,12 @@ struct conf {
         uint16_t port;
         const char *user, *password_file;
     } relay; /* host NULL: none */
-    struct conf_net relay_from[CONF_LIST_MAX];
-    size_t relay_nets;
+    struct conf_nets relay_from, proxy_from, xclient_from;
+    uint32_t client_limit, connection_limit;
+    bool alias_commands;
+    const char *alias_user; /* NULL: nobody */
+    uint64_t disk_reserve;  /* bytes */
+    uint32_t hold_limit;    /* seconds */
     enum conf_relay_tls relay_tls;
     struct conf_dest dest[CONF_LIST_MAX];
     size_t dests;
@@ -132,9 +141,9 @@ struct conf {
     bool plaintext_auth;
     enum conf_log log;
     const char *file;       /* the main file that was read, or NULL */
-    const char *origin[32]; /* by row: "default", "/etc/...:3", "POSTBAG_DATA", "--data" */
-    const char *text[32];   /* by row: the value as it was written (lists joined by blanks) */
-    uint8_t rank[32];       /* by row: 0 default, 1 file, 2 environment, 3 option */
+    const char *origin[64]; /* by row: "default", "/etc/...:3", "POSTBAG_DATA", "--data" */
+    const char *text[64];   /* by row: the value as it was written (lists joined by blanks) */
+    uint8_t rank[64];       /* by row: 0 default, 1 file, 2 environment, 3 option */
 };
 
 void conf_init(struct conf *c);
@@ -151,7 +160,7 @@ enum err_code conf_set(struct conf *c, const char *name, const char *value, cons
 enum err_code conf_finish(struct conf *c, struct err *e);
 /* Is the address of `octets` (4 or 16) octets in one of the networks? IPv4 mapped into IPv6 counts
  * as IPv4. */
-bool conf_in_nets(const struct conf_net *nets, size_t n, const uint8_t *addr, size_t octets);
+bool conf_in_nets(const struct conf_nets *nets, const uint8_t *addr, size_t octets);
 /* The rule for mail to `domain`: the domain itself, else the nearest ".parent", else "*"; NULL. */
 const struct conf_dest *conf_dest(const struct conf *c, struct slice domain);
 /* Parse the words of a `destination` setting into `out`; strings live in `c`. ERR_CONFIG. */

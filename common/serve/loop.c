@@ -76,7 +76,7 @@ enum err_code loop_new(struct server *server, unsigned threads, struct loop **ou
     files = fd_raise_limit(65536);
     /* The queue, the store and the deliveries need descriptors too. */
     l->slot_max = files > 1024 ? files - 512 : files / 2;
-    if (l->slot_max > LOOP_SESSIONS_MAX) l->slot_max = LOOP_SESSIONS_MAX;
+    if (l->slot_max > server->conf->connection_limit) l->slot_max = server->conf->connection_limit;
     l->slots = calloc(l->slot_max, sizeof *l->slots);
     if (!l->slots || l->epoll < 0 || l->ready_fd < 0 || l->stop_fd < 0 ||
         epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->ready_fd, &ev) < 0) {
@@ -149,7 +149,7 @@ static bool count_host(struct loop *l, uint64_t host, bool *counts) {
     if (host == 0) return true;
     for (size_t i = 0; i < 64; i++, at = (at + 1) % HOSTS) {
         if (l->hosts[at].count > 0 && l->hosts[at].host != host) continue;
-        if (l->hosts[at].count >= LOOP_PER_HOST_MAX) return false;
+        if (l->hosts[at].count >= l->server->conf->client_limit) return false;
         l->hosts[at].host = host;
         l->hosts[at].count++;
         *counts = true;
@@ -222,11 +222,46 @@ static void arm_watch(struct loop *l, struct slot *slot) {
         epoll_ctl(l->epoll, EPOLL_CTL_ADD, s->watch, &ev);
 }
 
+static void say_refused(int fd, enum conf_service service) {
+    static const char smtp[] = "421 4.3.2 too many connections, try later\r\n",
+                      pop3[] = "-ERR [SYS/TEMP] too many connections\r\n",
+                      imap[] = "* BYE [UNAVAILABLE] too many connections\r\n";
+    const char *text = service <= SERVICE_LMTP ? smtp : service <= SERVICE_POP3S ? pop3 : imap;
+
+    if (service != SERVICE_SUBMISSIONS && service != SERVICE_POP3S && service != SERVICE_IMAPS)
+        if (write(fd, text, strlen(text)) < 0) {
+        } /* it goes away in any case */
+}
+
+static void log_refused(const struct loop *l, const struct addr *peer, enum conf_service service) {
+    char text[ADDR_TEXT_MAX];
+
+    log_event(l->server->log, LEVEL_WARN, "refused", "service",
+              slice_str(conf_service_name(service)), "client", slice_str(addr_host(peer, text)),
+              "why", S("too many connections"), NULL);
+}
+
+/* The client behind a proxy is known now: it counts like one that came by itself. */
+static bool admit(struct loop *l, struct slot *slot) {
+    const struct session *s = slot->session;
+    bool ok;
+
+    pthread_mutex_lock(&l->lock);
+    slot->host = host_of(&s->peer);
+    ok = count_host(l, slot->host, &slot->counts);
+    pthread_mutex_unlock(&l->lock);
+    if (ok) return true;
+    log_refused(l, &s->peer, s->service);
+    say_refused(s->in, s->service);
+    return false;
+}
+
 /* Run the session of a slot whose lock is held, and park it. Gives the lock up. */
 static void run_slot(struct loop *l, struct slot *slot) {
     struct session *s = slot->session;
     enum session_wish wish = session_run(s, clock_mono());
 
+    if (wish == WISH_ADMIT) wish = admit(l, slot) ? session_run(s, clock_mono()) : WISH_CLOSE;
     if (wish == WISH_CLOSE) {
         end_session(l, slot);
         return;
@@ -287,22 +322,11 @@ static void run_ready(struct loop *l) {
 /* --- new connections
  * ----------------------------------------------------------------------------------- */
 
-static void refuse(int fd, enum conf_service service) {
-    static const char smtp[] = "421 4.3.2 too many connections, try later\r\n",
-                      pop3[] = "-ERR [SYS/TEMP] too many connections\r\n",
-                      imap[] = "* BYE [UNAVAILABLE] too many connections\r\n";
-    const char *text = service <= SERVICE_LMTP ? smtp : service <= SERVICE_POP3S ? pop3 : imap;
-
-    if (service != SERVICE_SUBMISSIONS && service != SERVICE_POP3S && service != SERVICE_IMAPS)
-        if (write(fd, text, strlen(text)) < 0) {
-        } /* it goes away in any case */
-    close(fd);
-}
-
 static void start_session(struct loop *l, int fd, const struct addr *peer,
                           enum conf_service service) {
     struct epoll_event ev = {.events = EPOLLONESHOT};
-    uint64_t host = host_of(peer);
+    bool is_proxy = server_in_nets(&l->server->conf->proxy_from, peer);
+    uint64_t host = is_proxy ? 0 : host_of(peer);
     struct session *s = NULL;
     struct slot *slot = NULL;
     struct err e;
@@ -317,7 +341,9 @@ static void start_session(struct loop *l, int fd, const struct addr *peer,
     if (slot) l->session_count++;
     pthread_mutex_unlock(&l->lock);
     if (!slot) {
-        refuse(fd, service);
+        log_refused(l, peer, service);
+        say_refused(fd, service);
+        close(fd);
         return;
     }
     pthread_mutex_lock(&slot->lock);
@@ -327,6 +353,8 @@ static void start_session(struct loop *l, int fd, const struct addr *peer,
     if (s) {
         s->slot = slot;
         s->peer = *peer;
+        s->wants_proxy = is_proxy;
+        s->proxy_deadline = clock_mono() + SESSION_PROXY_MS;
         s->local.len = sizeof s->local.u;
         getsockname(fd, &s->local.u.sa, &s->local.len);
         slot->session = s;
@@ -362,7 +390,10 @@ static void accept_some(struct loop *l, const struct listener *from) {
             pthread_mutex_lock(&l->lock);
             fd_close(&l->reserve);
             fd = accept4(from->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-            if (fd >= 0) refuse(fd, from->service);
+            if (fd >= 0) {
+                say_refused(fd, from->service);
+                close(fd);
+            }
             l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
             pthread_mutex_unlock(&l->lock);
             if (fd >= 0) continue;

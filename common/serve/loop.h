@@ -1,15 +1,17 @@
 /* loop: the runtime of `serve`. Every worker waits on one epoll descriptor with EPOLLONESHOT, takes
  * one ready session, runs it until it would block, and parks it again. A slot outlives its session,
- * so that an event that comes late finds a number that does not fit and not freed memory. */
+ * so that an event that comes late finds a number that does not fit and not freed memory.
+ *
+ * `connection-limit` bounds the sessions, and never are there more than the descriptors that are
+ * left allow; `client-limit` those of one address (IPv6: one /64) other than loopback. Behind a
+ * proxy the address that its PROXY header names counts. */
 #ifndef SERVE_LOOP_H
 #define SERVE_LOOP_H
 
 #include "serve/session.h"
 
 enum {
-    LOOP_SESSIONS_MAX = 20000, /* and never more than the descriptors that are left allow */
-    LOOP_PER_HOST_MAX = 100,   /* from one address (IPv6: one /64) other than loopback */
-    LOOP_DRAIN_MS = 10 * 1000  /* for sessions to end after loop_stop */
+    LOOP_DRAIN_MS = 10 * 1000 /* for sessions to end after loop_stop */
 };
 
 struct loop;

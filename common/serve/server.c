@@ -18,6 +18,12 @@ enum err_code server_host(struct session *s, mono_t now, struct err *e) {
     return err_set(e, ERR_BUG, "no such service");
 }
 
+bool server_in_nets(const struct conf_nets *nets, const struct addr *a) {
+    if (a->len == 0) return false;
+    if (a->u.sa.sa_family == AF_INET6) return conf_in_nets(nets, a->u.in6.sin6_addr.s6_addr, 16);
+    return conf_in_nets(nets, (const uint8_t *)&a->u.in.sin_addr, 4);
+}
+
 static void check(void *p) {
     struct login *l = p;
 

@@ -21,6 +21,9 @@ struct server {
     struct slice stdio_user; /* serve --stdio: already logged in as, or empty */
 };
 
+/* Is the address in one of the networks? */
+bool server_in_nets(const struct conf_nets *nets, const struct addr *a);
+
 /* Make the host of a service for a fresh session. ERR_MEMORY. */
 enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e);
 enum err_code pop3_host_new(struct session *s, mono_t now, struct err *e);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "serve/loop.h"
+#include "serve/proxy.h"
 #include "serve/server.h"
 #include "sys/clock.h"
 
@@ -164,7 +165,48 @@ static enum io take_in(struct session *s, mono_t now, bool *moved) {
     return IO_OK;
 }
 
+/* Read the header of a proxy, and not a byte more. IO_OK: it is there. */
+static enum io read_proxy(struct session *s) {
+    struct proxy p;
+    char text[ADDR_TEXT_MAX];
+
+    for (;;) {
+        size_t want = 0;
+        enum step step = proxy_parse(buf_slice(&s->left), &p, &want);
+        char *room;
+        ssize_t r;
+
+        if (step == STEP_BAD) {
+            log_event(s->server->log, LEVEL_WARN, "refused", "client",
+                      slice_str(addr_host(&s->peer, text)), "why",
+                      S("no PROXY header where proxy-from demands one"), NULL);
+            return IO_EOF;
+        }
+        if (step == STEP_DONE) break;
+        room = buf_room(&s->left, want);
+        if (!room) return IO_EOF;
+        do r = read(s->in, room, want);
+        while (r < 0 && errno == EINTR);
+        if (r <= 0) return r < 0 && errno == EAGAIN ? IO_READ : IO_EOF;
+        buf_grown(&s->left, (size_t)r);
+    }
+    buf_reset(&s->left);
+    s->wants_proxy = false;
+    if (p.has_addresses) {
+        s->peer = p.client;
+        s->local = p.local;
+        s->is_proxied = true;
+    }
+    return IO_OK;
+}
+
 enum session_wish session_run(struct session *s, mono_t now) {
+    if (s->wants_proxy) {
+        enum io r = s->is_broken ? IO_EOF : read_proxy(s);
+
+        if (r != IO_OK) return r == IO_READ ? WISH_READ : WISH_CLOSE;
+        return WISH_ADMIT;
+    }
     for (int i = 0; i < RUN_ROUNDS_MAX; i++) {
         bool moved;
         enum io r;
@@ -199,11 +241,12 @@ enum session_wish session_run(struct session *s, mono_t now) {
 
 mono_t session_deadline(const struct session *s) {
     if (s->waits) return MONO_NEVER;
+    if (s->wants_proxy) return s->proxy_deadline;
     return s->is_shaking ? s->shake_deadline : s->engine.ops->deadline(s->engine.self);
 }
 
 void session_tick(struct session *s, mono_t now) {
-    if (s->is_shaking) {
+    if (s->is_shaking || s->wants_proxy) {
         s->is_broken = true;
         return;
     }

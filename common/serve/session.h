@@ -15,7 +15,7 @@
 #include "net/tls.h"
 #include "sys/log.h"
 
-enum { SESSION_READ = 16 * 1024, SESSION_TLS_MS = 60 * 1000 };
+enum { SESSION_READ = 16 * 1024, SESSION_TLS_MS = 60 * 1000, SESSION_PROXY_MS = 10 * 1000 };
 
 struct session;
 struct server;
@@ -45,6 +45,10 @@ struct session {
     bool waits;     /* between session_wait and session_resume */
     int watch; /* a descriptor of the host that wakes the session when readable (IMAP IDLE), or -1
                 */
+    bool wants_proxy; /* a PROXY header comes first (serve/proxy); then `peer` and `local` are what
+                       * it says */
+    bool is_proxied;  /* they are */
+    mono_t proxy_deadline;
     /* private to the runner */
     struct buf left;
     bool is_eof, is_shaking, is_implicit_tls, is_broken;
@@ -67,7 +71,8 @@ void session_wait(struct session *s);
 /* The answer is there. From any thread. */
 void session_resume(struct session *s);
 
-enum session_wish { WISH_READ, WISH_WRITE, WISH_WAIT, WISH_CLOSE };
+/* WISH_ADMIT: a PROXY header told who the peer is: count it, and run on. */
+enum session_wish { WISH_READ, WISH_WRITE, WISH_WAIT, WISH_CLOSE, WISH_ADMIT };
 /* Run until it would block. What it wants next. For the runners. */
 enum session_wish session_run(struct session *s, mono_t now);
 /* When session_tick must be called; MONO_NEVER. */

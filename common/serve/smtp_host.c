@@ -15,17 +15,18 @@ enum {
     HEAD_MAX = 16 * 1024,
     ENVELOPE_ARENA_MAX = 8 * 1024 * 1024,
     RCPT_MAX = 1000,
-    HOPS_MAX = 50,                  /* Received fields; more is a loop (RFC 5321 6.3) */
-    DISK_RESERVE = 16 * 1024 * 1024 /* left free beside a message that is let in */
+    HOPS_MAX = 50, /* Received fields; more is a loop (RFC 5321 6.3) */
 };
 
+enum { LOG_TO_MAX = 1000 }; /* of the recipients in a log line */
 enum waiting { WAIT_NONE, WAIT_LOGIN, WAIT_COMMIT };
 
 struct smtp_host {
     struct smtp_server *engine;
     struct session *session;
     enum waiting waiting;
-    struct login login;
+    struct login *login;             /* while one is under way */
+    char *client_name;               /* what a proxy says it is called, or NULL */
     char user[ACCOUNT_NAME_MAX + 1]; /* logged in as, or "" */
     /* the transaction */
     struct arena arena;
@@ -56,9 +57,7 @@ static bool may_relay(const struct smtp_host *h) {
 
     if (h->user[0] || s->server->trusts_stdio) return true;
     if (is_submission(s) || s->service == SERVICE_LMTP || s->peer.len == 0) return false;
-    if (s->peer.u.sa.sa_family == AF_INET6)
-        return conf_in_nets(c->relay_from, c->relay_nets, s->peer.u.in6.sin6_addr.s6_addr, 16);
-    return conf_in_nets(c->relay_from, c->relay_nets, (const uint8_t *)&s->peer.u.in.sin_addr, 4);
+    return server_in_nets(&c->relay_from, &s->peer);
 }
 
 static void reset(struct smtp_host *h) {
@@ -88,7 +87,7 @@ static bool has_space(const struct server *server, uint64_t size) {
 
     snprintf(path, sizeof path, "%s/queue", server->conf->data);
     if (statvfs(path, &st) < 0) return true; /* the write will tell */
-    return (uint64_t)st.f_bavail * st.f_frsize > size + DISK_RESERVE &&
+    return (uint64_t)st.f_bavail * st.f_frsize > size + server->conf->disk_reserve &&
            (st.f_files == 0 || st.f_favail > 16);
 }
 
@@ -110,6 +109,20 @@ static enum err_code check_sender(struct smtp_host *h, struct slice address, str
     return mine ? OK
                 : err_mail(e, ERR_DENIED, STATUS(5, 7, 1), "%s may not send as this address",
                            h->user);
+}
+
+/* When it may go, when it must be there, and how it is to be favoured. */
+static void take_wishes(struct smtp_host *h, const struct smtp_mail *m) {
+    wall_t now = clock_wall();
+
+    /* Only who may send through here comes before others (RFC 6710 4.1). */
+    h->env.priority = m->priority > 0 && !may_relay(h) ? 0 : m->priority;
+    if (m->hold == SMTP_HOLD_FOR && m->hold_value > 0) h->env.release_at = now + m->hold_value;
+    if (m->hold == SMTP_HOLD_UNTIL && m->hold_value > now) h->env.release_at = m->hold_value;
+    if (m->by == SMTP_BY_NONE) return;
+    h->env.by_mode = m->by == SMTP_BY_RETURN ? BY_RETURN : BY_NOTIFY;
+    h->env.by_trace = m->by_trace;
+    h->env.deliver_by = now + m->by_s;
 }
 
 static void on_mail(struct smtp_host *h, const struct smtp_mail *m) {
@@ -136,10 +149,15 @@ static void on_mail(struct smtp_host *h, const struct smtp_mail *m) {
     h->env.is_8bit = m->body != SMTP_BODY_7BIT;
     h->env.is_binary = m->body == SMTP_BODY_BINARYMIME;
     h->env.is_smtputf8 = m->is_smtputf8;
+    h->env.is_requiretls = m->is_requiretls;
+    take_wishes(h, m);
     h->env.proto = slice_str(smtp_server_with(h->engine));
     h->env.user = arena_copy(&h->arena, slice_str(h->user));
     h->env.client = arena_printf(&h->arena, "%.*s [%s]", SP(helo), peer_name(h->session, text));
     if (h->arena.bad) smtp_server_reply(h->engine, 451, STATUS(4, 3, 0), S("no memory"));
+    else if (h->env.priority != m->priority) /* RFC 6710 4.1 */
+        smtp_server_reply(h->engine, 250, STATUS(2, 3, 6),
+                          S("0 is the new priority assigned to the message"));
     else smtp_server_ok(h->engine);
 }
 
@@ -226,7 +244,8 @@ static void make_head(struct smtp_host *h, const char *id) {
     buf_reset(&h->head);
     buf_addf(&h->head, "Received: from %.*s (", SP(helo.n ? helo : S("unknown")));
     if (s->peer.len == 0) buf_addf(&h->head, "local user %u", (unsigned)getuid());
-    else buf_add(&h->head, slice_str(addr_literal(&s->peer, host)));
+    if (h->client_name) buf_addf(&h->head, "%s ", h->client_name);
+    if (s->peer.len > 0) buf_add(&h->head, slice_str(addr_literal(&s->peer, host)));
     buf_addf(&h->head, ")\r\n\tby %s with %s id %s", c->hostname, smtp_server_with(h->engine), id);
     if (s->tls) buf_addf(&h->head, "\r\n\t(%s)", tls_describe(s->tls));
     /* More than one recipient must not learn of each other (RFC 5321 7.2). */
@@ -245,6 +264,13 @@ static void make_head(struct smtp_host *h, const char *id) {
     }
     if (header_value(message, S("From")).n == 0 && h->env.sender.n)
         buf_addf(&h->head, "From: <%.*s>\r\n", SP(h->env.sender));
+}
+
+/* "TLS-Required: No": the sender wants the mail to arrive more than it to be secret (RFC 8689 5).
+ * REQUIRETLS wins over it. */
+static bool wants_no_tls(const struct smtp_host *h) {
+    return !h->env.is_requiretls &&
+           slice_ieq(header_value(buf_slice(&h->spool.mem), S("TLS-Required")), S("No"));
 }
 
 static void committed(struct queue_op *op) {
@@ -270,6 +296,13 @@ static void on_data_end(struct smtp_host *h, const struct smtp_server_event *ev)
                           S("mail loop: too many Received fields"));
         return;
     }
+    /* Which of them counts is a matter of taste, and so of fraud. */
+    if ((is_submission(h->session) || h->session->server->trusts_stdio) &&
+        header_count(buf_slice(&h->spool.mem), S("From")) > 1) {
+        smtp_server_reply(h->engine, 554, STATUS(5, 6, 0), S("more than one From field"));
+        return;
+    }
+    h->env.is_tls_optional = wants_no_tls(h);
     if (ev->flags & SMTP_DATA_8BIT) h->env.is_8bit = true;
     h->env.arrived = clock_wall();
     h->size = ev->size;
@@ -293,9 +326,38 @@ static void on_data_end(struct smtp_host *h, const struct smtp_server_event *ev)
     committed(&h->op);
 }
 
+/* "name[address]", as other mail software logs it. */
+static struct slice client_of(struct smtp_host *h, struct arena *a) {
+    char text[ADDR_TEXT_MAX];
+
+    return arena_printf(a, "%s[%s]", h->client_name ? h->client_name : "unknown",
+                        peer_name(h->session, text));
+}
+
+/* The message in one line, with the names that log readers know. */
+static void log_queued(struct smtp_host *h) {
+    const struct session *s = h->session;
+    const struct envelope *env = &h->env;
+    char size[24], count[24];
+    struct slice id = header_value(buf_slice(&h->spool.mem), S("Message-ID"));
+    struct buf to;
+
+    if (!log_wants(s->server->log, LEVEL_NOTE)) return;
+    if (id.n == 0) id = header_value(buf_slice(&h->head), S("Message-ID"));
+    buf_init(&to, LOG_TO_MAX);
+    for (size_t i = 0; i < env->rcpt_count && !to.bad; i++)
+        buf_addf(&to, "%s<%.*s>", i ? "," : "", SP(env->rcpts[i].address));
+    log_event(s->server->log, LEVEL_NOTE, "queued", "id", slice_str(h->op.id), "client",
+              client_of(h, &h->arena), "helo", smtp_server_helo(h->engine), "from",
+              arena_printf(&h->arena, "<%.*s>", SP(env->sender)), "to", buf_slice(&to), "nrcpt",
+              log_num(count, (int64_t)env->rcpt_count), "size", log_num(size, (int64_t)h->size),
+              "proto", env->proto, "sasl_username", slice_str(h->user), "tls",
+              slice_str(s->tls ? tls_describe(s->tls) : ""), "message-id", id, NULL);
+    buf_release(&to);
+}
+
 static void after_commit(struct smtp_host *h) {
     struct session *s = h->session;
-    char text[ADDR_TEXT_MAX], size[24], count[24];
 
     h->waiting = WAIT_NONE;
     if (h->op.code != OK) {
@@ -305,12 +367,7 @@ static void after_commit(struct smtp_host *h) {
     } else {
         char ok[64];
 
-        log_event(s->server->log, LEVEL_NOTE, "queued", "id", slice_str(h->op.id), "from",
-                  h->env.sender.n ? h->env.sender : S("<>"), "to", h->env.rcpts[0].address, "nrcpt",
-                  log_num(count, (int64_t)h->env.rcpt_count), "size",
-                  log_num(size, (int64_t)h->size), "client", slice_str(peer_name(s, text)), "helo",
-                  smtp_server_helo(h->engine), "proto", h->env.proto, "user", slice_str(h->user),
-                  NULL);
+        log_queued(h);
         snprintf(ok, sizeof ok, "ok, queued as %s", h->op.id);
         smtp_server_reply(h->engine, 250, STATUS(2, 0, 0), slice_str(ok));
     }
@@ -319,15 +376,17 @@ static void after_commit(struct smtp_host *h) {
 
 static void after_login(struct smtp_host *h) {
     h->waiting = WAIT_NONE;
-    server_log_login(h->session, &h->login, "AUTH");
-    if (h->login.code == OK) {
-        snprintf(h->user, sizeof h->user, "%s", h->login.account.name);
+    server_log_login(h->session, h->login, "AUTH");
+    if (h->login->code == OK) {
+        snprintf(h->user, sizeof h->user, "%s", h->login->account.name);
         smtp_server_ok(h->engine);
-    } else if (h->login.code == ERR_DENIED) {
+    } else if (h->login->code == ERR_DENIED) {
         smtp_server_reply(h->engine, 535, STATUS(5, 7, 8), S("wrong user name or password"));
     } else {
         smtp_server_reply(h->engine, 454, STATUS(4, 7, 0), S("cannot check the password now"));
     }
+    free(h->login);
+    h->login = NULL;
 }
 
 /* --- the session
@@ -346,8 +405,47 @@ static void on_auth(struct smtp_host *h, const struct smtp_server_event *ev) {
                           S("acting for another user is not allowed"));
         return;
     }
+    h->login = malloc(sizeof *h->login);
+    if (!h->login) {
+        smtp_server_reply(h->engine, 454, STATUS(4, 7, 0), S("no memory"));
+        return;
+    }
     h->waiting = WAIT_LOGIN;
-    if (server_login(h->session, &h->login, ev->authcid, ev->password) != OK) after_login(h);
+    if (server_login(h->session, h->login, ev->authcid, ev->password) != OK) after_login(h);
+}
+
+/* A listed proxy says who the client is. */
+static void on_xclient(struct smtp_host *h, const struct smtp_xclient *x) {
+    struct session *s = h->session;
+    struct addr peer = s->peer, local = s->local;
+    char host[ADDR_TEXT_MAX], user[ACCOUNT_NAME_MAX + 1] = "";
+
+    /* A client may come with a new port only. */
+    snprintf(host, sizeof host, "%.*s", SP(x->addr));
+    if (x->addr.n && (x->addr.n >= sizeof host || !addr_parse(host, x->port, &peer))) {
+        smtp_server_reply(h->engine, 501, STATUS(5, 5, 4), S("ADDR is no address"));
+        return;
+    }
+    snprintf(host, sizeof host, "%.*s", SP(x->dest_addr));
+    if (x->dest_addr.n &&
+        (x->dest_addr.n >= sizeof host || !addr_parse(host, x->dest_port, &local))) {
+        smtp_server_reply(h->engine, 501, STATUS(5, 5, 4), S("DESTADDR is no address"));
+        return;
+    }
+    if (x->login.n && accounts_name(s->server->directory->accounts, x->login, user, NULL) != OK) {
+        smtp_server_reply(h->engine, 501, STATUS(5, 5, 4), S("LOGIN is no user's name"));
+        return;
+    }
+    if (x->port && x->addr.n == 0) addr_set_port(&peer, x->port);
+    s->peer = peer;
+    s->local = local;
+    memcpy(h->user, user, sizeof user);
+    if (x->name.n) {
+        free(h->client_name);
+        h->client_name = strndup(x->name.p, x->name.n);
+    }
+    reset(h);
+    smtp_server_ok(h->engine);
 }
 
 static void events(struct session *s, mono_t now) {
@@ -356,7 +454,7 @@ static void events(struct session *s, mono_t now) {
 
     (void)now;
     if (h->waiting == WAIT_COMMIT && h->is_committed) after_commit(h);
-    if (h->waiting == WAIT_LOGIN && h->login.is_done) after_login(h);
+    if (h->waiting == WAIT_LOGIN && h->login->is_done) after_login(h);
     while (!s->waits && smtp_server_next(h->engine, &ev)) {
         switch (ev.type) {
         case SMTP_SERVER_CONNECT:
@@ -369,6 +467,7 @@ static void events(struct session *s, mono_t now) {
             break;
         case SMTP_SERVER_DATA_END: on_data_end(h, &ev); break;
         case SMTP_SERVER_AUTH: on_auth(h, &ev); break;
+        case SMTP_SERVER_XCLIENT: on_xclient(h, ev.xclient); break;
         case SMTP_SERVER_NEED_TLS: s->wants_tls = true; break;
         case SMTP_SERVER_RESET: reset(h); break;
         case SMTP_SERVER_BYE: break;
@@ -407,6 +506,8 @@ static void free_host(struct session *s) {
     spool_release(&h->spool);
     buf_release(&h->head);
     arena_release(&h->arena);
+    free(h->login);
+    free(h->client_name);
     free(h);
 }
 
@@ -428,6 +529,12 @@ enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e) {
         .require_auth = is_submission(s) && !server->trusts_stdio,
         .allow_early_talk = server->trusts_stdio,
         .rcpt_max = RCPT_MAX,
+        /* Who comes through a proxy that announces him is not the proxy. */
+        .offer_xclient = !s->wants_proxy && server_in_nets(&c->xclient_from, &s->peer),
+        .offer_deliver_by = true,
+        .offer_priority = true,
+        .hold_max_s = is_submission(s) || server->trusts_stdio ? c->hold_limit : 0,
+        .wall = clock_wall(),
     };
     struct smtp_host *h = calloc(1, sizeof *h);
 

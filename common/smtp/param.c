@@ -28,6 +28,79 @@ static bool mail_requiretls(struct slice v, bool has, void *out) {
     ((struct smtp_mail *)out)->is_requiretls = true;
     return !has;
 }
+// "-3", "+3", "3" of at most 9 digits.
+static bool number_of(struct slice v, uint64_t max, int32_t *out) {
+    bool minus = slice_starts(v, S("-"));
+    uint64_t n;
+    if (!num_parse(slice_from(v, minus || slice_starts(v, S("+"))), max, &n)) return false;
+    *out = minus ? -(int32_t)n : (int32_t)n;
+    return true;
+}
+static bool mail_priority(struct slice v, bool has, void *out) {
+    struct smtp_mail *m = out;
+    int32_t n;
+    if (!has || slice_starts(v, S("+")) || !number_of(v, SMTP_PRIORITY_MAX, &n)) return false;
+    m->has_priority = true;
+    m->priority = (int8_t)n;
+    return true;
+}
+static bool mail_holdfor(struct slice v, bool has, void *out) {
+    struct smtp_mail *m = out;
+    uint64_t n;
+    if (!has || m->hold != SMTP_HOLD_NONE || !num_parse(v, SMTP_SECONDS_MAX, &n)) return false;
+    m->hold = SMTP_HOLD_FOR;
+    m->hold_value = (wall_t)n;
+    return true;
+}
+static bool two(struct slice *v, char end, int max, int *out) {
+    uint64_t n;
+    if (v->n < 2 || !num_parse(slice_first(*v, 2), (uint64_t)max, &n)) return false;
+    *v = slice_from(*v, 2);
+    *out = (int)n;
+    if (!end) return true;
+    if (!v->n || ascii_upper(*v->p) != end) return false;
+    *v = slice_from(*v, 1);
+    return true;
+}
+// RFC 3339 5.6, as RFC 4865 wants it: "2026-11-23T01:02:03Z", fractions are cut.
+static bool mail_holduntil(struct slice v, bool has, void *out) {
+    struct smtp_mail *m = out;
+    struct civil c = {0};
+    int century, year, hours, minutes;
+    if (!has || m->hold != SMTP_HOLD_NONE || !two(&v, 0, 99, &century) || !two(&v, '-', 99, &year))
+        return false;
+    c.year = century * 100 + year;
+    if (!two(&v, '-', 12, &c.month) || !two(&v, 'T', 31, &c.day) || !two(&v, ':', 23, &c.hour) ||
+        !two(&v, ':', 59, &c.minute) || !two(&v, 0, 60, &c.second))
+        return false;
+    if (c.year < 1970 || !c.month || !c.day || c.day > civil_days_in_month(c.year, c.month))
+        return false;
+    if (v.n && *v.p == '.') {
+        do v = slice_from(v, 1);
+        while (v.n && ascii_is_digit(*v.p));
+    }
+    if (v.n && (*v.p == '+' || *v.p == '-')) {
+        bool west = *v.p == '-';
+        v = slice_from(v, 1);
+        if (!two(&v, ':', 23, &hours) || !two(&v, 0, 59, &minutes) || v.n) return false;
+        c.offset = (west ? -1 : 1) * (hours * 60 + minutes);
+    } else if (!slice_ieq(v, S("Z"))) return false;
+    m->hold = SMTP_HOLD_UNTIL;
+    m->hold_value = civil_to_wall(&c);
+    return true;
+}
+// "120;R", "-5;NT": RFC 2852 4.
+static bool mail_by(struct slice v, bool has, void *out) {
+    struct smtp_mail *m = out;
+    struct slice time, mode;
+    if (!has || !slice_cut(v, ';', &time, &mode) || !number_of(time, SMTP_SECONDS_MAX, &m->by_s))
+        return false;
+    m->by_trace = mode.n == 2 && ascii_upper(mode.p[1]) == 'T';
+    if (mode.n != (m->by_trace ? 2u : 1u)) return false;
+    m->by = ascii_upper(*mode.p) == 'R' ? SMTP_BY_RETURN : SMTP_BY_NOTIFY;
+    if (m->by == SMTP_BY_NOTIFY && ascii_upper(*mode.p) != 'N') return false;
+    return m->by == SMTP_BY_NOTIFY || m->by_s > 0;
+}
 static bool mail_ret(struct slice v, bool has, void *out) {
     struct smtp_mail *m = out;
     if (has && slice_ieq(v, S("FULL"))) m->ret = SMTP_RET_FULL;

@@ -6,9 +6,13 @@
 #ifndef SMTP_PARAM_H
 #define SMTP_PARAM_H
 
+#include "base/moment.h"
 #include "smtp/syntax.h"
 
 enum smtp_body { SMTP_BODY_7BIT, SMTP_BODY_8BITMIME, SMTP_BODY_BINARYMIME };
+enum smtp_hold { SMTP_HOLD_NONE, SMTP_HOLD_FOR, SMTP_HOLD_UNTIL };
+enum smtp_by { SMTP_BY_NONE, SMTP_BY_NOTIFY, SMTP_BY_RETURN };
+enum { SMTP_PRIORITY_MAX = 9, SMTP_SECONDS_MAX = 999999999 };
 enum smtp_ret { SMTP_RET_NONE, SMTP_RET_FULL, SMTP_RET_HDRS };
 /* RFC 3461 4.1; 0: the parameter was absent. NEVER stands alone. */
 enum {
@@ -28,6 +32,13 @@ struct smtp_mail {
     struct slice auth;   /* RFC 4954 5, still xtext, "<>" possible; empty: absent */
     bool is_smtputf8;    /* RFC 6531 3.4 */
     bool is_requiretls;  /* RFC 8689 */
+    bool has_priority;   /* MT-PRIORITY was given */
+    int8_t priority;     /* RFC 6710, -SMTP_PRIORITY_MAX..+ */
+    enum smtp_hold hold; /* RFC 4865; both at once is an error */
+    wall_t hold_value;   /* FOR: seconds, UNTIL: the time */
+    enum smtp_by by;     /* RFC 2852 */
+    bool by_trace;
+    int32_t by_s; /* seconds from now, within SMTP_SECONDS_MAX; over 0 with SMTP_BY_RETURN */
 };
 
 /* The arguments of one RCPT command; slices point into the command line. */

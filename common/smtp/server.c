@@ -5,19 +5,18 @@
 #include "base/ascii.h"
 #include "smtp/server_impl.h"
 
-static const char *const type_names[] = {"connect", "helo", "mail",     "rcpt",  "data", "chunk",
-                                         "end",     "auth", "need_tls", "reset", "bye",  "fail"};
+static const char *const type_names[] = {"connect", "helo", "mail", "rcpt",    "data",
+                                         "chunk",   "end",  "auth", "xclient", "need_tls",
+                                         "reset",   "bye",  "fail"};
 const char *smtp_server_type_name(enum smtp_server_type type) {
     return (unsigned)type < COUNT_OF(type_names) ? type_names[type] : "";
 }
 
 // --- small things -----------------------------------------------------------------------------
 
-static bool offers(const struct smtp_server *s, uint32_t ext) { return !(s->config.without & ext); }
-
 void smtp_server_put(struct smtp_server *s, unsigned code, struct mail_status st,
                      struct slice text) {
-    if (!offers(s, SMTP_EXT_ENHANCEDSTATUSCODES)) st.cls = 0;
+    if (!smtp_server_offers(s, SMTP_EXT_ENHANCEDSTATUSCODES)) st.cls = 0;
     smtp_reply_put(&s->out, code, st, text);
     s->needs_arm = true;
 }
@@ -88,13 +87,15 @@ struct smtp_server *smtp_server_new(const struct smtp_server_config *config, mon
     if (c->rcpt_max > SMTP_SERVER_RCPT_CEILING) c->rcpt_max = SMTP_SERVER_RCPT_CEILING;
     if (!c->bad_max) c->bad_max = SMTP_SERVER_BAD_MAX;
     if (!c->auth_max) c->auth_max = SMTP_SERVER_AUTH_MAX;
+    if (!c->mail_max) c->mail_max = SMTP_SERVER_MAIL_MAX;
+    if (c->hold_max_s > SMTP_SECONDS_MAX) c->hold_max_s = SMTP_SECONDS_MAX;
     if (!c->commands_max) c->commands_max = SMTP_SERVER_COMMANDS_MAX;
     if (!c->command_ms) c->command_ms = SMTP_SERVER_COMMAND_MS;
     if (!c->data_ms) c->data_ms = SMTP_SERVER_DATA_MS;
     s->is_strict = c->newline == SMTP_NEWLINE_REFUSE ||
                    (c->newline == SMTP_NEWLINE_ROLE && c->role != SMTP_ROLE_SUBMISSION);
     s->is_tls = c->is_tls;
-    s->now = now;
+    s->now = s->born = now;
     buf_init(&s->line, SMTP_COMMAND_MAX);
     buf_init(&s->out, OUT_MAX);
     buf_init(&s->chunk, SMTP_SERVER_CHUNK_MAX);
@@ -121,6 +122,7 @@ void smtp_server_free(struct smtp_server *s) {
     if (!s) return;
     drop_answers(s, s->rcpt_count);
     sasl_server_release(&s->sasl);
+    smtp_server_xclient_drop(s);
     wipe_line(s);
     buf_release(&s->line);
     buf_release(&s->out);
@@ -197,7 +199,13 @@ static void mail(struct smtp_server *s, struct slice args) {
     if (smtp_mail_parse(slice_from(args, 5), flags, exts, &s->mail, &e)) refuse_err(s, &e);
     else if (s->config.size_max && s->mail.size > s->config.size_max)
         smtp_server_put(s, 552, STATUS(5, 3, 4), S("message too big"));
-    else smtp_server_ask(s, SMTP_SERVER_MAIL);
+    else if (smtp_server_hold_is_over(s, &s->mail)) BAD_SYNTAX(s, "that is too far in the future");
+    else if (s->mails >= s->config.mail_max)
+        smtp_server_die(s, 421, STATUS(4, 7, 0), ERR_LIMIT, "too many messages, connect again");
+    else {
+        s->is_utf8 = s->mail.is_smtputf8;
+        smtp_server_ask(s, SMTP_SERVER_MAIL);
+    }
 }
 
 static void rcpt(struct smtp_server *s, struct slice args) {
@@ -225,6 +233,8 @@ static void data(struct smtp_server *s, struct slice args) {
     s->is_sync = true;
     if (args.n) BAD_SYNTAX(s, "DATA takes no argument");
     else if (!s->in_mail || s->in_bdat || s->bdat_failed) BAD_SEQUENCE(s);
+    else if (s->mail.body == SMTP_BODY_BINARYMIME) // RFC 3030 3
+        smtp_server_bad(s, 503, STATUS(5, 5, 1), S("BODY=BINARYMIME needs BDAT"));
     else if (s->rcpt_count) smtp_server_ask(s, SMTP_SERVER_DATA);
     else if (s->rcpt_tried && s->config.role != SMTP_ROLE_LMTP)
         smtp_server_bad(s, 554, STATUS(5, 5, 1), S("no valid recipients"));
@@ -232,7 +242,7 @@ static void data(struct smtp_server *s, struct slice args) {
 }
 
 static void bdat(struct smtp_server *s, struct slice args) {
-    if (offers(s, SMTP_EXT_CHUNKING)) smtp_server_bdat(s, args);
+    if (smtp_server_offers(s, SMTP_EXT_CHUNKING)) smtp_server_bdat(s, args);
     else smtp_server_bad(s, 502, STATUS(5, 5, 1), S("not implemented"));
 }
 
@@ -271,7 +281,7 @@ static void help(struct smtp_server *s, struct slice args) {
 static void starttls(struct smtp_server *s, struct slice args) {
     s->is_sync = true;
     if (args.n) BAD_SYNTAX(s, "STARTTLS takes no argument");
-    else if (!s->config.offer_tls || !offers(s, SMTP_EXT_STARTTLS))
+    else if (!s->config.offer_tls || !smtp_server_offers(s, SMTP_EXT_STARTTLS))
         smtp_server_bad(s, 502, STATUS(5, 5, 1), S("STARTTLS is not offered"));
     else if (s->is_tls || !s->is_ehlo || s->in_mail) BAD_SEQUENCE(s);
     else {
@@ -279,11 +289,6 @@ static void starttls(struct smtp_server *s, struct slice args) {
         s->state = STATE_TLS;
         smtp_server_push(s, SMTP_SERVER_NEED_TLS);
     }
-}
-
-static bool offers_auth(const struct smtp_server *s) {
-    return s->config.offer_auth && offers(s, SMTP_EXT_AUTH) &&
-           (s->is_tls || s->config.plaintext_auth);
 }
 
 static void auth_step(struct smtp_server *s, enum sasl_step step) {
@@ -308,9 +313,9 @@ static void auth_step(struct smtp_server *s, enum sasl_step step) {
 static void auth(struct smtp_server *s, struct slice args) {
     struct slice mechanism = S(""), initial = S("");
     s->is_sync = true;
-    if (!s->config.offer_auth || !offers(s, SMTP_EXT_AUTH))
+    if (!s->config.offer_auth || !smtp_server_offers(s, SMTP_EXT_AUTH))
         smtp_server_bad(s, 502, STATUS(5, 5, 1), S("AUTH is not offered"));
-    else if (!offers_auth(s))
+    else if (!smtp_server_offers_auth(s))
         smtp_server_bad(s, 538, STATUS(5, 7, 11), S("encryption required: STARTTLS first"));
     else if (!s->is_ehlo || s->in_mail || s->is_auth) BAD_SEQUENCE(s);
     else if (!slice_word(&args, &mechanism)) BAD_SYNTAX(s, "AUTH needs a mechanism");
@@ -322,13 +327,17 @@ static void auth(struct smtp_server *s, struct slice args) {
 
 static const struct {
     struct slice verb;
+    bool is_junk; // keeps a session alive and does nothing for mail
     void (*run)(struct smtp_server *s, struct slice args);
 } commands[] = {
-    {S_INIT("EHLO"), helo}, {S_INIT("HELO"), helo},         {S_INIT("LHLO"), helo},
-    {S_INIT("MAIL"), mail}, {S_INIT("RCPT"), rcpt},         {S_INIT("DATA"), data},
-    {S_INIT("BDAT"), bdat}, {S_INIT("RSET"), rset},         {S_INIT("NOOP"), noop},
-    {S_INIT("QUIT"), quit}, {S_INIT("VRFY"), vrfy},         {S_INIT("EXPN"), expn},
-    {S_INIT("HELP"), help}, {S_INIT("STARTTLS"), starttls}, {S_INIT("AUTH"), auth},
+    {S_INIT("EHLO"), true, helo},  {S_INIT("HELO"), true, helo},
+    {S_INIT("LHLO"), true, helo},  {S_INIT("MAIL"), false, mail},
+    {S_INIT("RCPT"), false, rcpt}, {S_INIT("DATA"), false, data},
+    {S_INIT("BDAT"), false, bdat}, {S_INIT("RSET"), true, rset},
+    {S_INIT("NOOP"), true, noop},  {S_INIT("QUIT"), false, quit},
+    {S_INIT("VRFY"), true, vrfy},  {S_INIT("EXPN"), true, expn},
+    {S_INIT("HELP"), true, help},  {S_INIT("STARTTLS"), false, starttls},
+    {S_INIT("AUTH"), false, auth}, {S_INIT("XCLIENT"), true, smtp_server_xclient},
 };
 
 static void command(struct smtp_server *s, struct slice line) {
@@ -343,6 +352,11 @@ static void command(struct smtp_server *s, struct slice line) {
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         if (slice_ieq(verb, commands[i].verb)) {
             s->verb = commands[i].verb;
+            if (commands[i].is_junk && ++s->junk > SMTP_SERVER_JUNK_MAX) {
+                smtp_server_die(s, 421, STATUS(4, 7, 0), ERR_LIMIT,
+                                "too many commands and no mail");
+                return;
+            }
             commands[i].run(s, args);
             return;
         }
@@ -393,10 +407,15 @@ size_t smtp_server_feed(struct smtp_server *s, struct slice in, mono_t now) {
             return offered;
         }
         if (s->state == STATE_CONNECT) s->is_early = !s->config.allow_early_talk;
-        if (s->queued || s->has_wait) break;
-        if (s->is_sync && s->out.n && !s->config.allow_early_talk) {
+        if (s->queued || s->has_wait) {
+            // what is here before the answer to such a command was sent too early.
+            if (s->has_wait && s->is_sync && !s->config.allow_early_talk) s->is_ahead = true;
+            break;
+        }
+        if (s->is_ahead || (s->is_sync && s->out.n && !s->config.allow_early_talk)) {
             smtp_server_die(s, 554, STATUS(5, 5, 1), ERR_PROTO,
                             "you talked before it was your turn");
+            in = slice_from(in, in.n); // of no more use
             break;
         }
         if (s->out.n >= OUT_HIGH) break;
@@ -423,8 +442,8 @@ size_t smtp_server_feed(struct smtp_server *s, struct slice in, mono_t now) {
     bool is_data = s->state == STATE_DATA || s->state == STATE_BDAT;
     if (s->state == STATE_END || s->has_wait) return taken;
     if (is_data) {
-        // Time is granted for each KiB, so that a trickle does not hold the session for ever.
-        if (!was_data || s->needs_arm || s->progress + taken >= 1024) {
+        // Time is granted for each step, so that a trickle does not hold the session for ever.
+        if (!was_data || s->needs_arm || s->progress + taken >= SMTP_SERVER_DATA_STEP) {
             s->progress = 0;
             s->deadline = now + s->config.data_ms;
         } else s->progress += taken;
@@ -523,6 +542,7 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_server_event *ev) {
         ev->authcid = buf_slice(&s->sasl.authcid);
         ev->password = buf_slice(&s->sasl.password);
         break;
+    case SMTP_SERVER_XCLIENT: ev->xclient = s->xclient; break;
     case SMTP_SERVER_FAIL: ev->err = s->err; break;
     default: break;
     }
@@ -542,33 +562,6 @@ static void banner(struct smtp_server *s, struct slice text) {
              SP(text.n ? slice_first(text, 200) : S("ready")));
     s->state = STATE_COMMAND;
     s->is_sync = true;
-}
-
-static void greet(struct smtp_server *s, struct slice text) {
-    struct buf b;
-    bool is_helo = slice_eq(s->verb, S("HELO"));
-    buf_reset(&s->helo);
-    buf_add(&s->helo, s->name);
-    s->is_helo = true;
-    s->is_ehlo = !is_helo;
-    s->exts = SMTP_EXT_PIPELINING | SMTP_EXT_8BITMIME | SMTP_EXT_SMTPUTF8 | SMTP_EXT_DSN |
-              SMTP_EXT_ENHANCEDSTATUSCODES | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
-    if (s->config.offer_tls && !s->is_tls) s->exts |= SMTP_EXT_STARTTLS;
-    if (offers_auth(s)) s->exts |= SMTP_EXT_AUTH;
-    s->exts &= ~s->config.without;
-    buf_init(&b, 8192);
-    buf_add(&b, s->config.hostname);
-    if (text.n) buf_addf(&b, " %.*s", SP(slice_first(text, 200)));
-    for (unsigned i = 0; i < SMTP_EXT_COUNT && !is_helo; i++) {
-        uint32_t bit = (uint32_t)1 << i;
-        if (!(s->exts & bit)) continue;
-        buf_addf(&b, "\n%s", smtp_exts[i].keyword);
-        if (bit == SMTP_EXT_SIZE && s->config.size_max)
-            buf_addf(&b, " %llu", (unsigned long long)s->config.size_max);
-        if (bit == SMTP_EXT_AUTH) buf_add(&b, S(" PLAIN LOGIN"));
-    }
-    smtp_server_put(s, 250, STATUS(0, 0, 0), buf_slice(&b));
-    buf_release(&b);
 }
 
 static struct mail_status fit(enum smtp_server_type type, unsigned code, struct mail_status st) {
@@ -599,6 +592,7 @@ static struct slice words(enum smtp_server_type type, unsigned code, struct slic
 
 // The transaction ended with DATA_END answered.
 static void message_over(struct smtp_server *s) {
+    s->junk = 0;
     s->in_mail = s->is_utf8 = s->bdat_failed = false;
     s->rcpt_count = s->rcpt_tried = 0;
 }
@@ -612,7 +606,7 @@ static void lmtp_answer(struct smtp_server *s, unsigned i, unsigned code, struct
     struct buf *b = &s->answers[i];
     if (b->n) return;
     buf_init(b, 4 * SMTP_REPLY_OUT_MAX);
-    if (!offers(s, SMTP_EXT_ENHANCEDSTATUSCODES)) st.cls = 0;
+    if (!smtp_server_offers(s, SMTP_EXT_ENHANCEDSTATUSCODES)) st.cls = 0;
     if (!smtp_reply_put(b, code, st, slice_first(text, 1024))) {
         buf_reset(b);
         buf_add(b, code / 100 == 2 ? S("250 ok\r\n") : S("451 out of memory\r\n"));
@@ -624,6 +618,7 @@ static void answered(struct smtp_server *s) {
     s->has_wait = false;
     s->needs_arm = true;
     sasl_server_release(&s->sasl);
+    smtp_server_xclient_drop(s);
     wipe_line(s);
     if (s->state == STATE_END) return;
     if (s->is_eof) {
@@ -655,8 +650,13 @@ static void accept_event(struct smtp_server *s, unsigned code, struct mail_statu
                          struct slice text) {
     switch (s->wait) {
     case SMTP_SERVER_CONNECT: banner(s, text); return;
-    case SMTP_SERVER_HELO: greet(s, text); return;
+    case SMTP_SERVER_HELO: smtp_server_greet(s, text); return;
+    case SMTP_SERVER_XCLIENT:
+        smtp_server_xclient_up(s);
+        banner(s, text);
+        return;
     case SMTP_SERVER_MAIL:
+        s->mails++;
         s->in_mail = true;
         s->bdat_failed = false;
         s->is_utf8 = s->mail.is_smtputf8;

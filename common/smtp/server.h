@@ -2,9 +2,10 @@
  * without I/O (base/engine.h).
  *
  * Extensions: PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES, STARTTLS, AUTH
- * (PLAIN, LOGIN), CHUNKING. Order of commands, limits, timeouts, early talk (R-4), bare CR and LF
- * (R-1), bytes after STARTTLS (R-3) are the engine's business; who may send what to whom is the
- * host's.
+ * (PLAIN, LOGIN), CHUNKING, BINARYMIME, LIMITS, REQUIRETLS (under TLS), and when the host wants
+ * them DELIVERBY, MT-PRIORITY, FUTURERELEASE, XCLIENT (of Postfix). Order of commands, limits,
+ * timeouts, early talk (R-4), bare CR and LF (R-1), bytes after STARTTLS (R-3) are the engine's
+ * business; who may send what to whom is the host's.
  *
  *     struct smtp_server *s = smtp_server_new(&config, now);
  *     struct smtp_server_event ev;
@@ -28,6 +29,7 @@
 #include "base/err.h"
 #include "smtp/ext.h"
 #include "smtp/param.h"
+#include "smtp/xclient.h"
 
 enum smtp_role { SMTP_ROLE_SMTP, SMTP_ROLE_SUBMISSION, SMTP_ROLE_LMTP };
 
@@ -41,9 +43,12 @@ enum {
     SMTP_SERVER_RCPT_CEILING = 10000,    /* rcpt_max is cut to this */
     SMTP_SERVER_BAD_MAX = 20,            /* default of bad_max */
     SMTP_SERVER_AUTH_MAX = 3,            /* default of auth_max */
-    SMTP_SERVER_COMMANDS_MAX = 100000,   /* default of commands_max */
+    SMTP_SERVER_MAIL_MAX = 100000,       /* default of mail_max */
+    SMTP_SERVER_COMMANDS_MAX = 1000000,  /* default of commands_max */
+    SMTP_SERVER_JUNK_MAX = 100,          /* NOOP, RSET, HELO... in a row without a message */
     SMTP_SERVER_COMMAND_MS = 300 * 1000, /* default of command_ms (RFC 5321 4.5.3.2.7) */
     SMTP_SERVER_DATA_MS = 300 * 1000,    /* default of data_ms */
+    SMTP_SERVER_DATA_STEP = 64 * 1024,   /* octets that must come within data_ms */
     SMTP_SERVER_CHUNK_MAX = 16 * 1024,   /* most bytes in one CHUNK event */
     SMTP_SERVER_DISCARD_MAX = 64 << 20   /* octets read and thrown away of a refused message */
 };
@@ -65,7 +70,15 @@ struct smtp_server_config {
     unsigned bad_max;      /* refused or unknown commands before 421; 0: default */
     unsigned auth_max;     /* failed AUTHs before 421; 0: default */
     unsigned commands_max; /* in all; 0: default */
-    unsigned command_ms, data_ms; /* 0: default; data_ms is per KiB received */
+    unsigned mail_max;     /* transactions, beyond: 421; 0: default */
+    /* 0: default; within data_ms SMTP_SERVER_DATA_STEP octets of a message must come, or its end:
+     * a trickle does not hold a session (R-9) */
+    unsigned command_ms, data_ms;
+    bool offer_xclient;    /* to a listed proxy */
+    bool offer_deliver_by; /* RFC 2852 */
+    bool offer_priority;   /* RFC 6710 */
+    uint32_t hold_max_s;   /* RFC 4865: longest FUTURERELEASE, at most SMTP_SECONDS_MAX; 0: none */
+    wall_t wall;           /* the time at birth: for FUTURERELEASE */
 };
 
 enum smtp_server_type {
@@ -78,6 +91,8 @@ enum smtp_server_type {
     SMTP_SERVER_DATA_END, /* answer (LMTP: one per recipient); `size`, `flags` */
     SMTP_SERVER_AUTH, /* answer: 235 (ok), 535, 454; `mechanism`, `authzid`, `authcid`, `password`
                        */
+    SMTP_SERVER_XCLIENT, /* answer: 220 (ok), or refused; `xclient` says who the client is. All that
+                          * was said before is forgotten, as after STARTTLS */
     SMTP_SERVER_NEED_TLS, /* 220 is in `out`: write it, shake hands, smtp_server_tls_up() */
     SMTP_SERVER_RESET, /* no answer: the transaction is void (RSET, EHLO, refused or broken data) */
     SMTP_SERVER_BYE,   /* no answer: QUIT; write `out` and close */
@@ -107,6 +122,7 @@ struct smtp_server_event {
     unsigned flags;               /* DATA_END: SMTP_DATA_* */
     struct slice mechanism;       /* AUTH: "PLAIN", static */
     struct slice authzid, authcid, password; /* AUTH: valid until the answer, then wiped */
+    const struct smtp_xclient *xclient;      /* XCLIENT: valid until the answer */
     struct err err;                          /* FAIL */
 };
 

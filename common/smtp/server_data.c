@@ -6,7 +6,10 @@
 enum { TEXT_LINE_MAX = 998 };
 
 void smtp_server_data_begin(struct smtp_server *s) {
-    s->dot = (struct smtp_dot_decoder){.mode = s->is_strict ? 0 : SMTP_DOT_NORMALISE};
+    // Binary content has no lines; CR and LF are octets like others (RFC 3030 3).
+    s->is_binary = s->in_mail && s->mail.body == SMTP_BODY_BINARYMIME;
+    s->dot = (struct smtp_dot_decoder){
+        .mode = s->is_strict || s->is_binary ? 0 : SMTP_DOT_NORMALISE};
     s->size = s->discarded = s->line_length = 0;
     s->flags = 0;
     s->is_over = s->is_refused = false;
@@ -38,7 +41,7 @@ static void got(struct smtp_server *s, size_t from) {
         s->is_over = true; // no memory: refused like a message that is too big
     }
     s->size += t.n;
-    if (s->is_strict && !s->is_refused && (s->dot.has_bare_cr || s->dot.has_bare_lf)) {
+    if (s->is_strict && !s->is_binary && !s->is_refused && (s->dot.has_bare_cr || s->dot.has_bare_lf)) {
         s->is_refused = true;
         // The connection ends after it, so a lax end cannot be abused, and spares the wait.
         s->dot.mode |= SMTP_DOT_LAX_END;

@@ -29,9 +29,12 @@ struct smtp_server {
     struct smtp_server_config config;
     char hostname[SMTP_DOMAIN_MAX];
     enum smtp_server_state state;
-    bool is_tls, is_auth, is_ehlo, is_helo, is_sync, is_early, is_eof, is_strict;
+    bool is_tls, is_auth, is_ehlo, is_helo, is_sync, is_early, is_ahead, is_eof, is_strict;
     bool wants_shutdown, needs_arm;
     uint32_t exts; /* offered by the last EHLO */
+    mono_t born;
+    unsigned mails, junk;
+    struct smtp_xclient *xclient; /* while XCLIENT waits for its answer */
     struct buf line, out, chunk, helo, bye;
     bool line_over, chunk_given;
     enum smtp_server_type queue[QUEUE_MAX];
@@ -48,7 +51,7 @@ struct smtp_server {
     struct smtp_dot_decoder dot;
     uint64_t size, discarded, bdat_left, bdat_size, line_length;
     unsigned flags;
-    bool is_over, is_refused, in_bdat, bdat_last, bdat_skip, bdat_failed;
+    bool is_over, is_refused, is_binary, in_bdat, bdat_last, bdat_skip, bdat_failed;
     unsigned skip_code;
     struct mail_status skip_status;
     struct buf skip_text;
@@ -72,6 +75,18 @@ void smtp_server_void(struct smtp_server *s);
 /* A refusal that counts against bad_max. */
 void smtp_server_bad(struct smtp_server *s, unsigned code, struct mail_status st,
                      struct slice text);
+
+/* server_ext.c */
+/* The reply to a HELO, EHLO or LHLO that is let in. */
+void smtp_server_greet(struct smtp_server *s, struct slice text);
+void smtp_server_xclient(struct smtp_server *s, struct slice args);
+/* XCLIENT was let in. */
+void smtp_server_xclient_up(struct smtp_server *s);
+void smtp_server_xclient_drop(struct smtp_server *s);
+bool smtp_server_offers(const struct smtp_server *s, uint32_t ext);
+bool smtp_server_offers_auth(const struct smtp_server *s);
+/* Is the time that a message asks to be held for too long? */
+bool smtp_server_hold_is_over(const struct smtp_server *s, const struct smtp_mail *m);
 
 /* server_data.c */
 void smtp_server_data_begin(struct smtp_server *s);

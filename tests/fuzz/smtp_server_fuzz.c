@@ -15,7 +15,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                    .offer_auth = true,
                                    .plaintext_auth = true,
                                    .allow_early_talk = how & 8,
-                                   .rcpt_max = 3};
+                                   .rcpt_max = 3,
+                                   .offer_xclient = how & 64,
+                                   .offer_deliver_by = true,
+                                   .offer_priority = true,
+                                   .hold_max_s = 3600};
     struct smtp_server *s = smtp_server_new(&c, 0);
     struct smtp_server_event ev;
     mono_t now = 0;

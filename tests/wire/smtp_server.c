@@ -1,6 +1,7 @@
 /* smtp-server, lmtp-server. Options: role smtp|submission|lmtp, host, size, tls, starttls, auth,
  * plaintext-auth, require-tls, require-auth, early, newline refuse|normalise, rcpt-max, bad-max,
- * without WORD... */
+ * mail-max, xclient, deliver-by, priority, hold SECONDS, without WORD... The session begins at
+ * 2026-11-23T00:00:00Z. */
 #include <stdlib.h>
 
 #include "smtp/server.h"
@@ -24,6 +25,12 @@ static void *open_it(struct slice o, size_t piece, mono_t now) {
     c.allow_early_talk = wire_flag(o, "early");
     c.rcpt_max = (unsigned)wire_number(o, "rcpt-max");
     c.bad_max = (unsigned)wire_number(o, "bad-max");
+    c.mail_max = (unsigned)wire_number(o, "mail-max");
+    c.offer_xclient = wire_flag(o, "xclient");
+    c.offer_deliver_by = wire_flag(o, "deliver-by");
+    c.offer_priority = wire_flag(o, "priority");
+    c.hold_max_s = (uint32_t)wire_number(o, "hold");
+    c.wall = 1795392000;
     struct slice without = wire_option(o, S("without"));
     while (slice_word(&without, &w)) c.without |= smtp_ext_find(w);
     return smtp_server_new(&c, now);
@@ -46,6 +53,15 @@ static bool next(void *s, struct buf *t, struct slice *data) {
         if (ev.mail->size) buf_addf(t, " size=%llu", (unsigned long long)ev.mail->size);
         buf_addf(t, "%s%s", bodies[ev.mail->body], rets[ev.mail->ret]);
         if (ev.mail->is_smtputf8) buf_add(t, S(" utf8"));
+        if (ev.mail->is_requiretls) buf_add(t, S(" requiretls"));
+        if (ev.mail->has_priority) buf_addf(t, " priority=%d", ev.mail->priority);
+        if (ev.mail->hold)
+            buf_addf(t, " hold-%s=%lld", ev.mail->hold == SMTP_HOLD_FOR ? "for" : "until",
+                     (long long)ev.mail->hold_value);
+        if (ev.mail->by)
+            buf_addf(t, " by=%d %s%s", ev.mail->by_s,
+                     ev.mail->by == SMTP_BY_RETURN ? "return" : "notify",
+                     ev.mail->by_trace ? " trace" : "");
         if (ev.mail->envid.n) buf_addf(t, " envid=%.*s", SP(ev.mail->envid));
         if (ev.mail->auth.n) buf_addf(t, " auth=%.*s", SP(ev.mail->auth));
         break;
@@ -69,6 +85,12 @@ static bool next(void *s, struct buf *t, struct slice *data) {
     case SMTP_SERVER_AUTH:
         buf_addf(t, " %.*s \"%.*s\" \"%.*s\" \"%.*s\"", SP(ev.mechanism), SP(ev.authzid),
                  SP(ev.authcid), SP(ev.password));
+        break;
+    case SMTP_SERVER_XCLIENT:
+        buf_addf(t, " \"%.*s\" [%.*s]:%u helo=\"%.*s\" login=\"%.*s\" to [%.*s]:%u%s",
+                 SP(ev.xclient->name), SP(ev.xclient->addr), ev.xclient->port, SP(ev.xclient->helo),
+                 SP(ev.xclient->login), SP(ev.xclient->dest_addr), ev.xclient->dest_port,
+                 ev.xclient->is_smtp ? " smtp" : "");
         break;
     case SMTP_SERVER_FAIL: buf_addf(t, " %s \"%s\"", err_code_name(ev.err.code), ev.err.msg); break;
     default: break;

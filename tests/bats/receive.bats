@@ -1,0 +1,528 @@
+load helper
+# shellcheck disable=SC2016
+
+# Taking mail: extensions, proxies, recipients, and the traps R-1 to R-14 that mail servers fall in.
+# In a test, `py ARG...` runs Python from standard input with tests/bats/dialogue.py imported.
+py() {
+    { printf 'import sys\nfrom dialogue import *\n'; cat; } > "$T/dialogue.run.py"
+    PYTHONPATH="$ROOT/tests/bats" python3 "$T/dialogue.run.py" "$@" >> "$T/log" 2>&1
+}
+# A site with SMTP on $P, submission on $SUB, submission under TLS on $TLS.
+mail_site() {
+    free_port P SUB TLS
+    site a "listen smtp 127.0.0.1:$P" "listen submission 127.0.0.1:$SUB" \
+        "listen submissions 127.0.0.1:$TLS" "relay-from none" "$@"
+    user a ann secret
+}
+# The queue as text: envelope lines are readable.
+in_queue() { grep -aqx -- "$1" "$T"/a/queue/*.seg; }
+log_has() { grep -qE -- "$1" "$T/serve-a.err"; }
+
+# --- extensions ------------------------------------------------------------------------------------
+
+@test "EHLO announces on each port what works there" {
+    free_port L
+    mail_site "listen lmtp 127.0.0.1:$L"
+    serve a
+    py "$P" "$SUB" "$TLS" "$L" <<'PY'
+base = {"PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING",
+        "BINARYMIME", "LIMITS MAILMAX=100000 RCPTMAX=1000", "DELIVERBY", "MT-PRIORITY"}
+clear = {"STARTTLS"}
+auth = {"AUTH PLAIN LOGIN"}
+def caps(port, verb="EHLO", tls=False, up=False):
+    d = Dialogue(port, tls=tls)
+    got = d.ehlo(verb=verb)
+    if up: d.starttls(); got = d.ehlo(verb=verb)
+    got = {w for w in got[1:]}
+    future = {w for w in got if w.startswith("FUTURERELEASE ")}
+    got -= future
+    assert all(w.split()[1] == "2592000" for w in future), future
+    d.ask("QUIT")
+    return got, bool(future)
+def same(got, want, future):
+    words = {w for w in got[0] if not w.startswith("AUTH")}
+    assert words == want and got[1] == future, (sorted(words ^ want), got[1])
+same(caps(sys.argv[1]), base | clear, False)
+same(caps(sys.argv[1], up=True), base | {"REQUIRETLS"}, False)
+same(caps(sys.argv[2]), base | clear, True)
+same(caps(sys.argv[3], tls=True), base | {"REQUIRETLS"}, True)
+same(caps(sys.argv[4], verb="LHLO"), base | clear, False)
+PY
+}
+
+@test "what a sender asks for is kept with the message: REQUIRETLS, priority, deliver-by, DSN" {
+    mail_site
+    serve a --hold
+    py "$TLS" <<'PY'
+d = Dialogue(sys.argv[1], tls=True); d.ehlo()
+assert d.login("ann@a.test", "secret").startswith("235")
+assert d.ask("MAIL FROM:<ann@a.test> REQUIRETLS MT-PRIORITY=4 BY=3600;RT RET=HDRS ENVID=q1").startswith("250 2.1.0")
+assert d.ask("RCPT TO:<bob@b.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;bob@b.test").startswith("250")
+assert d.ask("DATA").startswith("354")
+d.send(b"From: ann@a.test\r\n\r\nx\r\n.\r\n")
+assert d.answer().startswith("250"), 1
+PY
+    in_queue requiretls
+    in_queue 'priority 4'
+    in_queue 'ret hdrs'
+    in_queue 'envid q1'
+    in_queue 'notify 10'
+    grep -aqx 'by return+trace [0-9]*' a/queue/*.seg
+}
+
+@test "a stranger's message comes before no other: MT-PRIORITY above 0 becomes 0, and he is told" {
+    mail_site
+    serve a --hold
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+got = d.ask("MAIL FROM:<zoe@b.test> MT-PRIORITY=9")
+assert got.startswith("250 2.3.6 0 "), got
+d.ask("RSET")
+got = d.mail("zoe@b.test", ["ann@a.test"], b"Subject: x\r\n\r\nx\r\n.\r\n", " MT-PRIORITY=-3")
+assert got[0].startswith("250 2.1.0") and got[-1].startswith("250"), got
+PY
+    in_queue 'priority -3'
+    ! in_queue 'priority 9'
+}
+
+@test "a submitted message may be held: FUTURERELEASE, within hold-limit, not on port 25" {
+    mail_site "hold-limit 1h"
+    serve a
+    py "$SUB" "$P" <<'PY'
+import time
+d = Dialogue(sys.argv[1]); d.ehlo(); d.login("ann@a.test", "secret")
+assert d.ask("MAIL FROM:<ann@a.test> HOLDFOR=3601").startswith("501 5.5.4")
+until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1800))
+for how in ("HOLDFOR=3600", "HOLDUNTIL=" + until, "HOLDFOR=0", "HOLDFOR=1"):
+    got = d.mail("ann@a.test", ["ann@a.test"], f"Subject: {how}\r\n\r\nx\r\n.\r\n".encode(), " " + how)
+    assert got[-1].startswith("250"), got
+d = Dialogue(sys.argv[2]); d.ehlo()
+assert d.ask("MAIL FROM:<zoe@b.test> HOLDFOR=1").startswith("555 5.5.4")
+PY
+    wait_for 10 has_mail a ann 2
+    [[ $("$POSTBAG" mailq -C a.conf | grep -c 'ann@a.test') -ge 2 ]]
+    [[ $(count_mail a ann) == 2 ]]
+    grep -qh 'Subject: HOLDFOR=[01]' "$(mail_file a ann)"
+}
+
+@test "\"TLS-Required: No\" is understood, unless REQUIRETLS says the contrary" {
+    mail_site
+    serve a --hold
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+for value in (b"no", b"Yes"):
+    got = d.mail("zoe@b.test", ["ann@a.test"], b"TLS-Required: " + value + b"\r\n\r\nx\r\n.\r\n")
+    assert got[-1].startswith("250"), got
+d.starttls(); d.ehlo()
+got = d.mail("zoe@b.test", ["ann@a.test"], b"TLS-Required: No\r\n\r\nx\r\n.\r\n", " REQUIRETLS")
+assert got[-1].startswith("250"), got
+PY
+    [[ $(grep -acx tls-optional a/queue/*.seg) == 1 ]]
+    [[ $(grep -acx requiretls a/queue/*.seg) == 1 ]]
+}
+
+# Maildir files end their lines in LF: CRLF is stored as that, everything else as it came.
+@test "a binary message by BDAT arrives: NUL, bare CR and all octets there are (BINARYMIME)" {
+    mail_site
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+d.ask("MAIL FROM:<zoe@b.test> BODY=BINARYMIME"); d.ask("RCPT TO:<ann@a.test>")
+body = b"Subject: binary\r\n\r\n" + bytes(range(256)) + b"\r\n.\r\n"
+d.send(b"BDAT %d\r\n" % 20 + body[:20])
+assert d.answer().startswith("250 2.0.0 20 octets")
+d.send(b"BDAT %d LAST\r\n" % (len(body) - 20) + body[20:])
+assert d.answer().startswith("250")
+PY
+    wait_for 10 has_mail a ann
+    python3 - "$(mail_file a ann)" <<'PY'
+import sys
+assert open(sys.argv[1], "rb").read().endswith(bytes(range(256)) + b"\n.\n")
+PY
+}
+
+@test "Python's smtplib sends SMTPUTF8 and 8BITMIME; DSN parameters reach the queue" {
+    mail_site
+    serve a --hold
+    python3 - "$P" <<'PY'
+import smtplib, sys
+from email.message import EmailMessage
+m = EmailMessage()
+m["From"], m["To"], m["Subject"] = "zoé@b.test", "ann@a.test", "grüß"
+m.set_content("ü\n", cte="8bit")
+s = smtplib.SMTP("127.0.0.1", int(sys.argv[1]), timeout=20)
+s.send_message(m, mail_options=["RET=FULL", "ENVID=e1"], rcpt_options=["NOTIFY=NEVER"])
+s.quit()
+PY
+    in_queue smtputf8
+    in_queue 'from zoé@b.test'
+    in_queue 'ret full'
+    in_queue 'notify 1'
+    in_queue 'proto UTF8SMTP'
+}
+
+# --- proxies ---------------------------------------------------------------------------------------
+
+@test "swaks says XCLIENT from a listed network: log and Received name the client" {
+    need swaks
+    mail_site "xclient-from 127.0.0.0/8"
+    serve a
+    swaks --server 127.0.0.1 --port "$P" --from zoe@b.test --to ann@a.test --helo real.b.test \
+        --xclient-name spike.b.test --xclient-addr 192.0.2.7 --xclient-helo real.b.test \
+        >> "$T/log" 2>&1
+    wait_for 10 has_mail a ann
+    grep -q '^Received: from real.b.test (spike.b.test \[192.0.2.7\])' "$(mail_file a ann)"
+    log_has 'queued id=.* client=spike.b.test\[192.0.2.7\] helo=real.b.test'
+}
+
+@test "XCLIENT gives no rights to who is not listed, and those of the client to who is" {
+    mail_site "xclient-from 127.0.0.2" "relay-from 127.0.0.1"
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+assert d.ask("XCLIENT ADDR=192.0.2.7").startswith("550 5.7.1")
+PY
+    stop "$SERVE"
+    sed -i 's/^xclient-from.*/xclient-from 127.0.0.1/' a.conf
+    serve a --hold
+    py "$P" "$SUB" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+d.ask("MAIL FROM:<zoe@b.test>")
+assert d.ask("RCPT TO:<x@c.test>").startswith("250")
+d.ask("RSET")
+assert d.ask("XCLIENT ADDR=192.0.2.7 LOGIN=[UNAVAILABLE]").startswith("220 ")
+assert d.ask("MAIL FROM:<zoe@b.test>").startswith("503")
+d.ehlo(); d.ask("MAIL FROM:<zoe@b.test>")
+assert d.ask("RCPT TO:<x@c.test>").startswith("550 5.7.1")
+d = Dialogue(sys.argv[2]); d.ehlo()
+assert d.ask("XCLIENT ADDR=192.0.2.7 LOGIN=ann@a.test").startswith("220 ")
+d.ehlo()
+assert d.ask("MAIL FROM:<ann@a.test>").startswith("250")
+assert d.ask("RCPT TO:<x@c.test>").startswith("250")
+PY
+}
+
+@test "a PROXY header of version 1 or 2 tells the client, also before TLS; without it nothing goes" {
+    mail_site "proxy-from 127.0.0.0/8"
+    serve a --hold
+    py "$P" "$TLS" <<'PY'
+v1 = b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 25\r\n"
+v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\x00\x24" + bytes.fromhex("20010db8" + "0" * 23 + "7" + "20010db8" + "0" * 23 + "1") + b"\x10\0\0\x19"
+for header in (v1, v2):
+    d = Dialogue(sys.argv[1], header); d.ehlo()
+    assert d.mail("zoe@b.test", ["ann@a.test"], b"Subject: x\r\n\r\nx\r\n.\r\n")[-1].startswith("250")
+d = Dialogue(sys.argv[2], v1, tls=True); d.ehlo()
+assert d.login("ann@a.test", "secret").startswith("235")
+d = Dialogue(sys.argv[1], b"EHLO x.test\r\n", greet=False)
+assert d.is_closed()
+PY
+    log_has 'queued id=.* client=unknown\[192.0.2.7\]'
+    log_has 'queued id=.* client=unknown\[2001:db8::7\]'
+    log_has 'login .*client=192.0.2.7'
+    log_has 'no PROXY header'
+}
+
+@test "a PROXY header from elsewhere is only an unknown command" {
+    mail_site
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1])
+assert d.ask("PROXY TCP4 192.0.2.7 192.0.2.1 4000 25").startswith("500")
+PY
+}
+
+@test "R-9 limits: one address has so many connections and no more; the others are served" {
+    mail_site "proxy-from 127.0.0.0/8" "client-limit 3"
+    serve a
+    py "$P" <<'PY'
+def come(addr, kind="TCP4", dst="192.0.2.1"):
+    return Dialogue(sys.argv[1], f"PROXY {kind} {addr} {dst} 4000 25\r\n".encode())
+held = [come("192.0.2.7") for i in range(3)]
+assert all(d.greeting.startswith("220 ") for d in held)
+over = come("192.0.2.7")
+assert over.greeting.startswith("421 4.3.2") and over.is_closed()
+assert come("192.0.2.8").greeting.startswith("220 ")
+# IPv6 counts by /64
+six = [come(f"2001:db8::{i}", "TCP6", "2001:db8::ffff") for i in range(1, 4)]
+assert come("2001:db8::9", "TCP6", "2001:db8::ffff").greeting.startswith("421")
+assert come("2001:db8:0:1::9", "TCP6", "2001:db8::ffff").greeting.startswith("220")
+held[0].ask("QUIT"); assert held[0].is_closed()
+import time
+for i in range(100):
+    if come("192.0.2.7").greeting.startswith("220"): break
+    time.sleep(0.05)
+else: raise SystemExit("the place is never free again")
+PY
+    log_has 'refused service=smtp client=192.0.2.7 why="too many connections"'
+}
+
+@test "R-9 limits: connections in all, recipients with 452, commands that lead nowhere" {
+    mail_site "connection-limit 4"
+    serve a
+    py "$P" <<'PY'
+import time
+held = []
+for i in range(100):
+    d = Dialogue(sys.argv[1])
+    if d.greeting.startswith("421"): break
+    held.append(d)
+assert d.greeting.startswith("421 4.3.2") and len(held) <= 4, (d.greeting, len(held))
+d = held.pop(); d.ehlo()
+d.ask("MAIL FROM:<zoe@b.test>")
+d.send(b"RCPT TO:<ann@a.test>\r\n" * 1001)
+got = [d.answer() for i in range(1001)]
+assert all(g.startswith("250") for g in got[:1000]) and got[1000].startswith("452 4.5.3"), got[-1]
+d.ask("RSET")
+for i in range(20):
+    got = d.ask("WHAT")
+    if not got.startswith("500"): break
+assert got.startswith("421 4.7.0") and d.is_closed(), got
+d = held.pop()
+for i in range(101):
+    got = d.ask("NOOP")
+assert got.startswith("421 4.7.0") and d.is_closed(), got
+PY
+}
+
+# --- traps -----------------------------------------------------------------------------------------
+
+@test "R-1 end of data: only CRLF.CRLF; every other end is refused on 25, and carries no second message" {
+    mail_site
+    serve a
+    py "$P" <<'PY'
+inner = b"MAIL FROM:<evil@b.test>\r\nRCPT TO:<ann@a.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\nQUIT\r\n"
+for end in (b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\n.\r"):
+    d = Dialogue(sys.argv[1]); d.ehlo()
+    d.ask("MAIL FROM:<zoe@b.test>"); d.ask("RCPT TO:<ann@a.test>"); d.ask("DATA")
+    d.send(b"Subject: outer\r\n\r\nx" + end + inner)
+    got = d.answer()
+    assert got.startswith("521 5.5.2"), (end, got)
+    assert d.is_closed(), end
+d = Dialogue(sys.argv[1]); d.ehlo()
+assert d.mail("zoe@b.test", ["ann@a.test"], b"Subject: right\r\n\r\nx\r\n.\r\n")[-1].startswith("250")
+PY
+    wait_for 10 has_mail a ann
+    wait_for 10 queue_empty a
+    [[ $(count_mail a ann) == 1 ]]
+}
+
+@test "R-2 outbound smuggling: stray CR and LF of a submitted message never leave" {
+    free_port R
+    sink s "$R"
+    mail_site "relay 127.0.0.1:$R" "relay-tls none"
+    serve a
+    py "$SUB" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo(); d.login("ann@a.test", "secret")
+got = d.mail("ann@a.test", ["bob@b.test"],
+             b"From: ann@a.test\nSubject: x\n\none\n.\ntwo\r.\rthree\r\n.\nMAIL FROM:<evil@b.test>\r\n.\r\n")
+assert got[-1].startswith("250"), got
+PY
+    wait_for 10 test -s s/1.eml
+    wait_for 10 queue_empty a
+    [[ $(sink_count s) == 1 ]]
+    python3 - s/1.eml <<'PY'
+import sys
+m = open(sys.argv[1], "rb").read()
+assert b"evil" in m and b"\r" not in m.replace(b"\r\n", b"") and b"\n" not in m.replace(b"\r\n", b""), m
+PY
+}
+
+@test "R-3 STARTTLS injection: octets behind STARTTLS end the session; after TLS all is forgotten" {
+    mail_site
+    serve a
+    py "$P" <<'PY'
+for extra in (b"RSET\r\n", b"EHLO evil.test\r\nMAIL FROM:<evil@b.test>\r\n", b"x"):
+    d = Dialogue(sys.argv[1]); d.ehlo()
+    d.send(b"STARTTLS\r\n" + extra)
+    got = d.answer()
+    assert not got or (got.startswith("220") and d.is_closed()), got
+d = Dialogue(sys.argv[1]); d.ehlo(); d.starttls()
+assert d.ask("MAIL FROM:<zoe@b.test>").startswith("503")
+assert "STARTTLS" not in d.ehlo()
+assert d.ask("STARTTLS").startswith("503")
+PY
+}
+
+@test "R-4 early talk: before the greeting, and behind EHLO and DATA, it ends the session" {
+    mail_site
+    serve a
+    py "$P" <<'PY'
+for ahead in (b"EHLO x.test\r\nMAIL FROM:<zoe@b.test>\r\n", b"HELO x.test\r\nNOOP\r\n"):
+    d = Dialogue(sys.argv[1]); d.send(ahead)
+    got = [d.answer(), d.answer()]
+    assert got[1].startswith("554 5.5.1") and d.is_closed(), got
+d = Dialogue(sys.argv[1]); d.ehlo()
+d.send(b"MAIL FROM:<zoe@b.test>\r\nRCPT TO:<ann@a.test>\r\nDATA\r\n")
+assert [d.answer()[:3] for i in range(3)] == ["250", "250", "354"]
+d = Dialogue(sys.argv[1]); d.ehlo()
+d.send(b"MAIL FROM:<zoe@b.test>\r\nRCPT TO:<ann@a.test>\r\nDATA\r\nSubject: early\r\n\r\n.\r\n")
+got = [d.answer() for i in range(4)]
+assert got[3].startswith("554 5.5.1") and d.is_closed(), got
+PY
+}
+
+@test "R-5 BDAT: octets are read even when refused, 0 LAST ends, DATA does not mix in, size is the sum" {
+    mail_site "message-size-limit 1k"
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+d.send(b"BDAT 6\r\nQUIT\r\n")
+assert d.answer().startswith("503 5.5.1")
+d.ask("MAIL FROM:<zoe@b.test>")
+d.send(b"BDAT 6 LAST\r\nQUIT\r\n")
+assert d.answer().startswith("503 5.5.1")
+d.ask("RSET"); d.ask("MAIL FROM:<zoe@b.test>"); d.ask("RCPT TO:<ann@a.test>")
+d.send(b"BDAT 14\r\nSubject: one\r\n")
+assert d.answer().startswith("250 2.0.0 14 octets")
+assert d.ask("DATA").startswith("503 5.5.1")
+d.send(b"BDAT 5\r\n\r\nx\r\n")
+assert d.answer().startswith("250")
+assert d.ask("BDAT 0 LAST").startswith("250")
+d.ask("MAIL FROM:<zoe@b.test>"); d.ask("RCPT TO:<ann@a.test>")
+d.send(b"BDAT 600\r\n" + b"x" * 598 + b"\r\n")
+assert d.answer().startswith("250")
+d.send(b"BDAT 600 LAST\r\n" + b"y" * 598 + b"\r\n")
+assert d.answer().startswith("552 5.3.4")
+assert d.ask("NOOP").startswith("250")
+PY
+    wait_for 10 has_mail a ann
+    wait_for 10 queue_empty a
+    [[ $(count_mail a ann) == 1 ]]
+}
+
+@test "R-6 syntax: lenient on submission, strict on 25; the case of a local part is kept" {
+    mail_site
+    serve a --hold
+    py "$P" "$SUB" <<'PY'
+d = Dialogue(sys.argv[1]); assert d.ask("EHLO my phone").startswith("250") is True
+for bad in ("MAIL FROM: <zoe@b.test>", "MAIL FROM:zoe@b.test", "MAIL FROM:<zoe>", "MAIL <zoe@b.test>"):
+    got = d.ask(bad)
+    assert got[:3] in ("501", "553"), (bad, got)
+assert d.ask("mail from:<zoe@b.test> auth=<>").startswith("250")
+assert d.ask("rcpt to:<@x.test,@y.test:ann@a.test>").startswith("250")
+d = Dialogue(sys.argv[2])
+assert d.ask("EHLO my_phone!").startswith("250")
+d.login("ann@a.test", "secret")
+assert d.ask("MAIL FROM: <ann@a.test>").startswith("250")
+assert d.ask("RCPT TO: <Bob.X@b.test>").startswith("250")
+d.ask("DATA"); d.send(b"From: ann@a.test\r\n\r\nx\r\n.\r\n"); assert d.answer().startswith("250")
+PY
+    in_queue 'rcpt Bob.X@b.test'
+}
+
+@test "R-7 AUTH LOGIN: Username: and Password:, an initial response, = for none, * to cancel" {
+    mail_site
+    serve a
+    py "$SUB" <<'PY'
+b = lambda t: base64.b64encode(t.encode()).decode()
+d = Dialogue(sys.argv[1]); d.ehlo()
+assert d.ask("AUTH LOGIN") == "334 " + b("Username:")
+assert d.ask("*").startswith("501 5.7.0")
+assert d.ask("AUTH PLAIN") == "334 "
+assert d.ask("*").startswith("501 5.7.0")
+assert d.ask("AUTH LOGIN " + b("ann@a.test")) == "334 " + b("Password:")
+assert d.ask(b("secret")).startswith("235 2.7.0")
+d = Dialogue(sys.argv[1]); d.ehlo()
+d.ask("AUTH LOGIN"); d.ask(b("ann@a.test"))
+assert d.ask(b("secret")).startswith("235")
+d = Dialogue(sys.argv[1]); d.ehlo()
+assert d.ask("AUTH PLAIN =").startswith("5")
+PY
+}
+
+@test "R-8 lines: long text lines pass whole, long commands are refused and the session goes on" {
+    mail_site
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+assert d.ask("NOOP " + "x" * 12000).startswith("250")
+assert d.ask("NOOP " + "x" * 13000).startswith("500 5.5.2")
+assert d.ask(b"NOOP \xff\xfe").startswith(("250", "500"))
+assert d.ask(b"NO\0OP").startswith("500")
+assert d.ask(b"MAIL FROM:<z\xff@b.test>").startswith(("501", "553"))
+got = d.mail("zoe@b.test", ["ann@a.test"], b"Subject: long\r\n\r\n" + b"x" * 100000 + b"\r\n.\r\n")
+assert got[-1].startswith("250"), got
+PY
+    wait_for 10 has_mail a ann
+    [[ $(tr -d '\r' < "$(mail_file a ann)" | awk '{ if (length > n) n = length } END { print n }') == 100000 ]]
+}
+
+@test "R-10 replies: enhanced codes that agree, the queue id in the last 250, no version in the banner" {
+    mail_site
+    serve a
+    py "$P" <<'PY'
+import re
+d = Dialogue(sys.argv[1])
+assert not re.search(r"\d+\.\d+", d.greeting), d.greeting
+d.ehlo()
+for line in ("WHAT", "MAIL", "RCPT TO:<a@b>", "DATA", "BDAT", "MAIL FROM:<z@b.test> X=1", "VRFY ann", "EXPN x",
+             "AUTH PLAIN", "STARTTLS now", "NOOP", "HELP", "MAIL FROM:<zoe@b.test>", "RCPT TO:<no@a.test>",
+             "RCPT TO:<x@c.test>", "RCPT TO:<ann@a.test>"):
+    if line == "BDAT": continue  # its argument missing ends the session: R-5
+    got = d.ask(line)
+    m = re.match(r"(\d)\d\d (\d)\.\d{1,3}\.\d{1,3} ", got)
+    assert m and m[1] == m[2], (line, got)
+assert d.ask("DATA").startswith("354")
+d.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+assert re.match(r"250 2\.0\.0 .*[0-9A-Z]{14}$", d.answer())
+PY
+}
+
+@test "R-11 loops: more than 50 Received fields, and an own Delivered-To, are 5.4.6" {
+    mail_site
+    user a bob
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+hop = b"Received: from x by y; Mon, 1 Jan 2024 00:00:00 +0000\r\n"
+got = d.mail("zoe@b.test", ["ann@a.test"], hop * 50 + b"Subject: fifty\r\n\r\nx\r\n.\r\n")
+assert got[-1].startswith("250"), got
+got = d.mail("zoe@b.test", ["ann@a.test"], hop * 51 + b"Subject: more\r\n\r\nx\r\n.\r\n")
+assert got[-1].startswith("554 5.4.6"), got
+got = d.mail("bob@a.test", ["ann@a.test"], b"Delivered-To: ann@a.test\r\nSubject: again\r\n\r\nx\r\n.\r\n")
+assert got[-1].startswith("250"), got
+PY
+    wait_for 10 has_mail a bob
+    wait_for 10 has_mail a ann
+    [[ $(count_mail a ann) == 1 ]]
+    grep -q 'Status: 5.4.6' "$(mail_file a bob)"
+}
+
+@test "R-12 From: more than one is refused on submission" {
+    mail_site
+    serve a
+    py "$SUB" "$P" <<'PY'
+two = b"From: ann@a.test\r\nfrom: ceo@a.test\r\nSubject: x\r\n\r\nx\r\n.\r\n"
+d = Dialogue(sys.argv[1]); d.ehlo(); d.login("ann@a.test", "secret")
+got = d.mail("ann@a.test", ["ann@a.test"], two)
+assert got[-1].startswith("554 5.6.0"), got
+got = d.mail("ann@a.test", ["ann@a.test"], b"From: ann@a.test\r\n\r\nFrom: body\r\n.\r\n")
+assert got[-1].startswith("250"), got
+PY
+}
+
+@test "R-13 TLS: an unknown name gets the default certificate; no session tickets; TLS 1.2 and later" {
+    need openssl
+    mail_site
+    serve a
+    for name in unknown.test mail.a.test. mail.a.test; do
+        echo QUIT | openssl s_client -connect "127.0.0.1:$P" -starttls smtp -servername "$name" \
+            > "tls.$name" 2>&1
+        grep -q 'subject=CN = mail.a.test' "tls.$name"
+        ! grep -qi 'session ticket' "tls.$name"
+    done
+    echo QUIT | openssl s_client -connect "127.0.0.1:$P" -starttls smtp -tls1_2 > tls12 2>&1
+    grep -q 'Protocol  *: TLSv1.2' tls12
+    ! grep -q 'TLS session ticket' tls12
+    ! grep -q 'Acceptable client certificate' tls12
+}
+
+@test "R-14 a full disk is 452 4.3.1 at MAIL, before any data; SIZE counts" {
+    mail_site "disk-reserve 4000G"
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+assert d.ask("MAIL FROM:<zoe@b.test>").startswith("452 4.3.1")
+assert d.ask("MAIL FROM:<zoe@b.test> SIZE=60000000").startswith("552 5.3.4")
+PY
+}
