@@ -16,24 +16,33 @@ struct entry {
     struct err *why; /* the line is wrong: mail for this name waits, and for no other */
 };
 
+/* How a file was when it was read. */
+struct seen {
+    const char *path;
+    struct timespec changed;
+    off_t size;
+    ino_t inode;
+    struct seen *next;
+};
+
 struct aliases {
     const char *path;
+    bool commands;
+    struct seen *seen; /* the file and those it includes */
     pthread_mutex_t lock;
     struct arena arena;
     struct entry *entries; /* sorted by name, folded */
     size_t count;
-    struct timespec changed;
-    off_t size;
-    ino_t inode;
     bool is_loaded;
     struct err first; /* what is wrong in the file, code OK: nothing */
 };
 
-enum err_code aliases_new(const char *path, struct aliases **out, struct err *e) {
+enum err_code aliases_new(const char *path, bool commands, struct aliases **out, struct err *e) {
     struct aliases *a = calloc(1, sizeof *a);
 
     if (!a) return err_set(e, ERR_MEMORY, "no memory for aliases");
     a->path = path;
+    a->commands = commands;
     pthread_mutex_init(&a->lock, NULL);
     arena_init(&a->arena, 8 * (size_t)ALIAS_FILE_MAX);
     *out = a;
@@ -47,6 +56,17 @@ void aliases_free(struct aliases *a) {
     free(a);
 }
 
+/* Without the quotes around it, if all of it is quoted. */
+static struct slice unquoted(struct slice s) {
+    struct slice in;
+
+    if (s.n < 2 || s.p[0] != '"' || s.p[s.n - 1] != '"') return s;
+    in = slice_of(s.p + 1, s.n - 2);
+    if (slice_starts(in, S("|")) || slice_starts(in, S("/")) || slice_starts(in, S(":include:")))
+        return in;
+    return slice_chr(in, '@') == SLICE_NONE ? in : s; /* "a b"@example.org keeps its quotes */
+}
+
 /* The next part of `*s` up to `stop` outside quotes; quotes around it are taken off. */
 static bool next_part(struct slice *s, char stop, struct slice *part) {
     bool quoted = false;
@@ -54,14 +74,57 @@ static bool next_part(struct slice *s, char stop, struct slice *part) {
 
     if (s->n == 0) return false;
     for (; i < s->n; i++) {
-        if (s->p[i] == '"') quoted = !quoted;
+        if (quoted && s->p[i] == '\\' && i + 1 < s->n) i++;
+        else if (s->p[i] == '"') quoted = !quoted;
         else if (s->p[i] == stop && !quoted) break;
     }
     *part = slice_trim(slice_first(*s, i));
     *s = slice_from(*s, i < s->n ? i + 1 : i);
-    if (part->n >= 2 && part->p[0] == '"' && part->p[part->n - 1] == '"' &&
-        slice_chr(*part, '@') == SLICE_NONE)
-        *part = slice_of(part->p + 1, part->n - 2);
+    *part = unquoted(*part);
+    return true;
+}
+
+/* A copy, commands as the shell is to see them: "|prog \"a b\"" has quotes of its own, and
+ * |"command" means "|command". */
+static struct slice keep_value(struct aliases *a, struct slice part) {
+    char *copy = arena_new(&a->arena, part.n + 1);
+    size_t n = 0;
+
+    bool quoted = slice_starts(part, S("|\"")) && part.n > 2 && part.p[part.n - 1] == '"';
+
+    if (!copy) return S("");
+    part.n -= quoted;
+    for (size_t i = 0; i < part.n; i++) {
+        if (quoted && i == 1) continue;
+        if (part.p[0] == '|' && part.p[i] == '\\' && i + 1 < part.n &&
+            (part.p[i + 1] == '"' || part.p[i + 1] == '\\'))
+            i++;
+        copy[n++] = part.p[i];
+    }
+    return slice_of(copy, n);
+}
+
+static void see(struct aliases *a, const char *path) {
+    struct seen *s = arena_new(&a->arena, sizeof *s);
+    struct stat st = {0};
+
+    if (!s) return;
+    s->path = arena_cstr(&a->arena, slice_str(path));
+    if (stat(path, &st) == 0) s->changed = st.st_mtim, s->size = st.st_size, s->inode = st.st_ino;
+    s->next = a->seen;
+    a->seen = s;
+}
+
+/* Are all files as they were read? */
+static bool is_fresh(const struct aliases *a) {
+    for (const struct seen *s = a->seen; s; s = s->next) {
+        struct stat st = {0};
+
+        if (s->path && stat(s->path, &st) < 0) st.st_ino = 0;
+        if (st.st_ino != s->inode || st.st_size != s->size ||
+            st.st_mtim.tv_sec != s->changed.tv_sec || st.st_mtim.tv_nsec != s->changed.tv_nsec)
+            return false;
+    }
     return true;
 }
 
@@ -75,13 +138,17 @@ static enum err_code include(struct aliases *a, struct slice path, struct buf *o
         return err_set(e, ERR_CONFIG, ":include: wants an absolute path");
     memcpy(name, path.p, path.n);
     name[path.n] = 0;
+    see(a, name);
     buf_init(&text, ALIAS_FILE_MAX);
     code = file_read(name, &text, e);
     rest = buf_slice(&text);
     while (code == OK && slice_line(&rest, &line)) {
         line = slice_trim(line);
         if (line.n == 0 || line.p[0] == '#') continue;
-        if (slice_starts(line, S(":include:")) || line.p[0] == '/' || line.p[0] == '|')
+        /* Whoever may write a list's file must not run commands by it. */
+        if (slice_ifind(line, S(":include:")) != SLICE_NONE || slice_chr(line, '|') != SLICE_NONE ||
+            line.p[0] == '/' || slice_starts(line, S("\"/")) ||
+            slice_find(line, S(",/")) != SLICE_NONE || slice_find(line, S(", /")) != SLICE_NONE)
             code =
                 err_set(e, ERR_CONFIG, "%s: only addresses are allowed in an included file", name);
         buf_addc(out, ',');
@@ -89,7 +156,6 @@ static enum err_code include(struct aliases *a, struct slice path, struct buf *o
     }
     if (code == OK && out->bad) code = err_set(e, ERR_LIMIT, "%s is too large", name);
     buf_release(&text);
-    (void)a;
     return code;
 }
 
@@ -115,13 +181,15 @@ static enum err_code add_values(struct aliases *a, struct entry *entry, struct s
         for (int i = 0; code == OK && i < 2; i++) {
             while (code == OK && next_part(&sources[i], ',', &part)) {
                 if (part.n == 0 || slice_starts(part, S(":include:"))) continue;
-                if (part.p[0] == '/' || part.p[0] == '|') {
-                    code =
-                        err_set(e, ERR_CONFIG, "\"%.60s\" would deliver to a %s, which is not done",
-                                arena_cstr(&a->arena, part), part.p[0] == '|' ? "command" : "file");
+                if ((part.p[0] == '/' || part.p[0] == '|') && (i > 0 || !a->commands) &&
+                    !slice_eq(part, S("/dev/null"))) {
+                    code = err_set(
+                        e, ERR_CONFIG, "\"%.60s\" would deliver to a %s, which %s",
+                        arena_cstr(&a->arena, part), part.p[0] == '|' ? "command" : "file",
+                        i > 0 ? "an included file may not" : "alias-commands does not allow");
                     continue;
                 }
-                if (pass == 1) entry->values[count] = arena_copy(&a->arena, part);
+                if (pass == 1) entry->values[count] = keep_value(a, part);
                 count++;
                 if (count > ALIAS_TARGETS_MAX)
                     code = err_set(e, ERR_LIMIT, "an alias has more than %d values",
@@ -203,30 +271,24 @@ static enum err_code load(struct aliases *a, struct err *e) {
     struct buf text;
     enum err_code code;
 
+    if (a->is_loaded && is_fresh(a)) return OK;
+    a->is_loaded = false;
+    a->count = 0;
+    a->seen = NULL;
+    a->first = (struct err){0};
+    arena_reset(&a->arena);
     if (stat(a->path, &st) < 0) {
         if (errno != ENOENT) return err_sys(e, "cannot read %s", a->path);
-        a->count = 0;
-        a->is_loaded = false;
-        a->first = (struct err){0};
         return OK;
     }
-    if (a->is_loaded && st.st_size == a->size && st.st_ino == a->inode &&
-        st.st_mtim.tv_sec == a->changed.tv_sec && st.st_mtim.tv_nsec == a->changed.tv_nsec)
-        return OK;
+    see(a, a->path);
     buf_init(&text, ALIAS_FILE_MAX);
     code = file_read(a->path, &text, e);
     if (code == OK) {
-        arena_reset(&a->arena);
-        a->is_loaded = false;
         code = parse(a, buf_slice(&text), e);
         if (code != OK) a->count = 0;
     }
-    if (code == OK) {
-        a->is_loaded = true;
-        a->size = st.st_size;
-        a->inode = st.st_ino;
-        a->changed = st.st_mtim;
-    }
+    a->is_loaded = code == OK;
     if (code != OK && e && e->status.cls == 0) e->status = STATUS(4, 3, 0);
     buf_release(&text);
     return code;

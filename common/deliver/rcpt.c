@@ -10,7 +10,7 @@ enum err_code directory_open(const struct conf *c, struct directory *d, struct e
 
     *d = (struct directory){.conf = c};
     code = accounts_new(c, &d->accounts, e);
-    if (code == OK) code = aliases_new(c->aliases, &d->aliases, e);
+    if (code == OK) code = aliases_new(c->aliases, c->alias_commands, &d->aliases, e);
     if (code != OK) directory_close(d);
     return code;
 }
@@ -89,6 +89,17 @@ static enum err_code find_alias(const struct directory *d, const struct names *n
     return code;
 }
 
+/* The values of "@domain", for what is nobody's. */
+static enum err_code find_catch_all(const struct directory *d, const struct names *n,
+                                    struct arena *a, struct slice **values, size_t *count,
+                                    struct err *e) {
+    char name[ACCOUNT_NAME_MAX + 2];
+    int length = snprintf(name, sizeof name, "@%.*s", SP(n->domain));
+
+    *count = 0;
+    return aliases_find(d->aliases, slice_of(name, (size_t)length), a, values, count, e);
+}
+
 static enum err_code find_account(const struct directory *d, const struct names *n,
                                   struct account *out, struct err *e) {
     enum err_code code = ERR_NOT_FOUND;
@@ -121,16 +132,15 @@ enum err_code directory_find(const struct directory *d, struct slice address, en
     if (!make_names(d, address, &n)) return OK;
     arena_init(&a, 4 * 1024 * 1024);
     code = find_alias(d, &n, &a, &values, &count, e);
-    arena_release(&a);
-    if (code != OK) return code;
-    if (count) {
-        *kind = RCPT_ALIAS;
-        return OK;
+    if (code == OK && !count) {
+        code = find_account(d, &n, account ? account : &mine, &why);
+        if (code == OK) *kind = RCPT_ACCOUNT;
+        else if (code == ERR_NOT_FOUND) code = find_catch_all(d, &n, &a, &values, &count, e);
+        else if (e) *e = why;
     }
-    code = find_account(d, &n, account ? account : &mine, &why);
-    if (code == OK) *kind = RCPT_ACCOUNT;
-    else if (code != ERR_NOT_FOUND && e) *e = why;
-    return code == ERR_NOT_FOUND ? OK : code;
+    arena_release(&a);
+    if (code == OK && count) *kind = RCPT_ALIAS;
+    return code;
 }
 
 struct expansion {
@@ -140,6 +150,7 @@ struct expansion {
     size_t count, cap, dead;
     struct slice path[ALIAS_DEPTH_MAX + 1]; /* names being expanded */
     size_t depth;
+    struct slice owner; /* of the list being expanded */
 };
 
 static enum err_code add_end(struct expansion *x, bool is_local, struct slice address,
@@ -158,8 +169,8 @@ static enum err_code add_end(struct expansion *x, bool is_local, struct slice ad
         x->ends = more;
         x->cap = cap;
     }
-    x->ends[x->count] =
-        (struct rcpt_end){.is_local = is_local, .address = arena_copy(x->a, address)};
+    x->ends[x->count] = (struct rcpt_end){
+        .is_local = is_local, .address = arena_copy(x->a, address), .owner = x->owner};
     if (is_local) {
         struct account *copy = arena_new(x->a, sizeof *copy);
 
@@ -172,8 +183,56 @@ static enum err_code add_end(struct expansion *x, bool is_local, struct slice ad
 }
 
 static enum err_code expand(struct expansion *x, struct slice address, bool may_alias,
+                            struct err *e);
+
+/* The address "owner-NAME" when somebody has that name; else empty. */
+static enum err_code owner_of(struct expansion *x, const struct names *n, struct slice *out,
+                              struct err *e) {
+    struct slice *values, owner = arena_printf(x->a, "owner-%s", n->text[0]);
+    struct names names;
+    struct account account;
+    size_t count = 0;
+    enum err_code code;
+
+    *out = S("");
+    if (slice_istarts(slice_str(n->text[0]), S("owner-")) || !make_names(x->d, owner, &names))
+        return OK;
+    code = find_alias(x->d, &names, x->a, &values, &count, e);
+    if (code == OK && count == 0) {
+        code = find_account(x->d, &names, &account, e);
+        if (code == ERR_NOT_FOUND) return OK;
+    }
+    if (code == OK) *out = owner;
+    return code;
+}
+
+/* One value of an alias. */
+static enum err_code expand_value(struct expansion *x, const struct names *n, struct slice value,
+                                  struct err *e) {
+    bool final = slice_starts(value, S("\\"));
+    struct slice to = slice_from(value, final), local, domain;
+    struct smtp_path path;
+    size_t was = x->count;
+    enum err_code code;
+
+    if (slice_starts(to, S("|")) || slice_starts(to, S("/"))) {
+        code = add_end(x, false, to, NULL, e);
+        if (x->count > was) x->ends[was].is_program = true;
+        return code;
+    }
+    if (slice_starts(to, S("@"))) { /* the same name in another domain */
+        split(slice_str(n->text[0]), &local, &domain);
+        to = arena_printf(x->a, "%.*s%.*s", SP(local), SP(to));
+    }
+    if (smtp_address_parse(to, SMTP_PATH_LOCAL | SMTP_PATH_UTF8, &path, e) != OK)
+        return err_mail(e, ERR_CONFIG, STATUS(4, 3, 5), "alias %s: \"%.*s\" is not an address",
+                        n->text[0], SP(to));
+    return expand(x, to, !final, e);
+}
+
+static enum err_code expand(struct expansion *x, struct slice address, bool may_alias,
                             struct err *e) {
-    struct slice local, domain, *values = NULL;
+    struct slice local, domain, before, owner, *values = NULL;
     struct account account;
     struct names n;
     size_t count = 0;
@@ -189,6 +248,15 @@ static enum err_code expand(struct expansion *x, struct slice address, bool may_
     if (code != OK) return code;
     if (count == 0) {
         code = find_account(x->d, &n, &account, e);
+        if (code == ERR_NOT_FOUND && may_alias) {
+            code = find_catch_all(x->d, &n, x->a, &values, &count, e);
+            if (code == OK && count == 0) code = ERR_NOT_FOUND;
+            if (code != OK && code != ERR_NOT_FOUND) return code;
+        } else if (code == OK) {
+            return add_end(x, true, slice_str(account.name), &account, e);
+        }
+    }
+    if (count == 0) {
         if (code == ERR_NOT_FOUND && !may_alias && x->depth > 0)
             return OK; /* a loop without an account ends here */
         if (code == ERR_NOT_FOUND && x->depth > 0) {
@@ -201,22 +269,17 @@ static enum err_code expand(struct expansion *x, struct slice address, bool may_
         }
         if (code == ERR_NOT_FOUND)
             return err_mail(e, ERR_NOT_FOUND, STATUS(5, 1, 1), "no such user: %.*s", SP(address));
-        return code != OK ? code : add_end(x, true, slice_str(account.name), &account, e);
+        return code;
     }
+    before = x->owner;
+    code = owner_of(x, &n, &owner, e);
+    if (owner.n) x->owner = owner;
     if (x->depth == ALIAS_DEPTH_MAX)
         return err_mail(e, ERR_LIMIT, STATUS(5, 4, 6), "aliases nest deeper than %d",
                         ALIAS_DEPTH_MAX);
     x->path[x->depth++] = arena_copy(x->a, slice_str(n.text[0]));
-    for (size_t i = 0; code == OK && i < count; i++) {
-        bool final = slice_starts(values[i], S("\\"));
-        struct slice to = final ? slice_from(values[i], 1) : values[i];
-        struct smtp_path path;
-
-        if (smtp_address_parse(to, SMTP_PATH_LOCAL | SMTP_PATH_UTF8, &path, e) != OK)
-            code = err_mail(e, ERR_CONFIG, STATUS(4, 3, 5), "alias %s: \"%.*s\" is not an address",
-                            n.text[0], SP(to));
-        else code = expand(x, to, !final, e);
-    }
+    for (size_t i = 0; code == OK && i < count; i++) code = expand_value(x, &n, values[i], e);
+    x->owner = before;
     x->depth--;
     return code;
 }

@@ -284,6 +284,160 @@ assert got.startswith("421 4.7.0") and d.is_closed(), got
 PY
 }
 
+# --- recipients ------------------------------------------------------------------------------------
+
+# A directory that the user of alias commands may write: $O.
+open_dir() {
+    O=$(mktemp -d /tmp/postbag-alias.XXXXXX)
+    chmod 1777 "$O"
+}
+story_teardown() { [[ -z ${O:-} ]] || rm -rf "$O"; }
+# to ADDRESS...: one message from zoe@b.test to each
+to() {
+    py "$P" "$@" <<'PY'
+for rcpt in sys.argv[2:]:
+    d = Dialogue(sys.argv[1]); d.ehlo()
+    got = d.mail("zoe@b.test", [rcpt], f"Subject: to {rcpt}\r\n\r\nFrom here\r\n.\r\n".encode())
+    assert got[-1].startswith("250"), got
+PY
+}
+
+@test "aliases: lists, included files that change, the same name in another domain, the catch-all" {
+    mail_site
+    sed -i 's/^domain .*/domain a.test old.test/' a.conf
+    user a bob
+    {
+        echo "team: :include:$T/members, bob"
+        echo '@old.test: @a.test'
+        echo '@a.test: \bob'
+    } > a/aliases
+    echo ann > members
+    serve a
+    to team@a.test ann@old.test whoever@a.test
+    wait_for 10 has_mail a ann 2
+    wait_for 10 has_mail a bob 2
+    printf '# all of them\nann@a.test\nbob\n' > members
+    to team+x@a.test
+    wait_for 10 has_mail a ann 3
+    wait_for 10 has_mail a bob 3
+    wait_for 10 queue_empty a
+    [[ $(count_mail a ann) == 3 && $(count_mail a bob) == 3 ]]
+}
+
+@test "a list with an owner sends in his name, inside and outside; a notification stays without sender" {
+    free_port R
+    sink s "$R"
+    mail_site "relay 127.0.0.1:$R" "relay-tls none"
+    user a bob
+    printf 'list: ann, x@c.test\nowner-list: bob\n' > a/aliases
+    serve a
+    to list@a.test
+    wait_for 10 has_mail a ann
+    wait_for 10 test -s s/1.eml
+    grep -q '^Return-Path: <owner-list@a.test>' "$(mail_file a ann)"
+    grep -qi 'owner-list@a.test' s/1.env
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+assert d.mail("", ["list@a.test"], b"Subject: none\r\n\r\nx\r\n.\r\n")[-1].startswith("250")
+PY
+    wait_for 10 test -s s/2.eml
+    ! grep -qi 'owner-list@a.test' s/2.env
+}
+
+@test "alias commands and files: only when alias-commands says so; else the mail waits" {
+    open_dir
+    mail_site
+    printf 'cmd: "|cat > %s/out"\nfile: %s/box\nnull: /dev/null\n' "$O" "$O" > a/aliases
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo(); d.ask("MAIL FROM:<zoe@b.test>")
+assert d.ask("RCPT TO:<cmd@a.test>").startswith("451 4.3.5")
+assert d.ask("RCPT TO:<file@a.test>").startswith("451 4.3.5")
+assert d.ask("RCPT TO:<null@a.test>").startswith("250")
+PY
+    to null@a.test
+    wait_for 10 queue_empty a
+    stop "$SERVE"
+    echo 'alias-commands yes' >> a.conf
+    serve a
+    to cmd@a.test file@a.test file@a.test
+    wait_for 10 queue_empty a
+    grep -q '^From zoe@b.test ' "$O/out"
+    grep -q '^Subject: to cmd@a.test$' "$O/out"
+    grep -q '^From here$' "$O/out"
+    [[ $(grep -c '^From ' "$O/box") == 2 && $(grep -c '^>From here$' "$O/box") == 2 ]]
+    [[ $(stat -c %a "$O/box") == 600 ]]
+    [[ $(id -u) != 0 || $(stat -c %U "$O/box") == nobody ]]
+}
+
+@test "the exit status of an alias command decides: 67 bounces, 75 is tried again, and nobody else waits" {
+    open_dir
+    mail_site "alias-commands yes"
+    {
+        echo 'gone: "|echo no such person; exit 67"'
+        echo 'later: "|exit 75"'
+        echo 'missing: |/no/such/program'
+        echo "slow: \"|touch $O/started; sleep 60\""
+        echo "env: |\"echo \\\"\$SENDER \$RECIPIENT \$(env | wc -l)\\\" > $O/env\""
+    } > a/aliases
+    serve a
+    to slow@a.test
+    wait_for 10 test -e "$O/started"
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+for rcpt in ("gone", "later", "missing", "env"):
+    got = d.mail("ann@a.test", [rcpt + "@a.test"], b"Subject: x\r\n\r\nx\r\n.\r\n")
+    assert got[-1].startswith("250"), got
+PY
+    wait_for 10 has_mail a ann
+    grep -q 'Status: 5.1.1' "$(mail_file a ann)"
+    grep -q 'no such person' "$(mail_file a ann)"
+    wait_for 10 test -s "$O/env"
+    grep -q '^ann@a.test env@a.test [0-9]*$' "$O/env"
+    wait_for 10 log_has 'deferred .*to=later@a.test'
+    wait_for 10 log_has 'deferred .*to=missing@a.test'
+    stop "$SERVE"
+    [[ $STATUS == 0 ]]
+    [[ $("$POSTBAG" mailq -C a.conf | grep -c 'slow@a.test\|later@a.test\|missing@a.test') -ge 3 ]]
+}
+
+@test "an included file may not run commands or name files" {
+    open_dir
+    mail_site "alias-commands yes"
+    echo "team: :include:$T/members" > a/aliases
+    serve a
+    for line in "|touch $O/x" "\"|touch $O/x\"" "$O/x" "ann, $O/x" "ann,\"|touch $O/x\"" ":include:$T/members"; do
+        echo "$line" > members
+        py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo(); d.ask("MAIL FROM:<zoe@b.test>")
+assert d.ask("RCPT TO:<team@a.test>").startswith("451 4.3.5")
+PY
+    done
+    [[ ! -e $O/x ]]
+}
+
+@test "relay tricks: routes, percent, bang, quoted and trailing forms go nowhere, also with a catch-all" {
+    mail_site
+    echo '@a.test: ann' > a/aliases
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo(); d.ask("MAIL FROM:<zoe@b.test>")
+for trick in ("<x@c.test>", "<@a.test:x@c.test>", "<@a.test,@b.test:x@c.test>", "<x@c.test@a.test>",
+              "<x@[127.0.0.9]>", "<x@[IPv6:::1]>", "<x@c.test.>", "<x@a.test.>", "<x@a.test@c.test>", "<c.test!x>",
+              '<"x@c.test">', "<x@>", "<@a.test>", "<x%c.test>", "<x@sub.a.test>", "<x@mail.a.test>", "<x@a.test\t>"):
+    got = d.ask("RCPT TO:" + trick)
+    assert got[0] == "5", (trick, got)
+# These name mailboxes of a.test, and nobody else's: the catch-all has them
+for local in ("x%c.test", "c.test!x", '"x@c.test"'):
+    assert d.ask(f"RCPT TO:<{local}@a.test>").startswith("250"), local
+d.ask("DATA"); d.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+assert d.answer().startswith("250")
+PY
+    wait_for 10 has_mail a ann
+    wait_for 10 queue_empty a
+    ! log_has 'to=[^ ]*c.test .*relay=[^l]'
+}
+
 # --- traps -----------------------------------------------------------------------------------------
 
 @test "R-1 end of data: only CRLF.CRLF; every other end is refused on 25, and carries no second message" {
