@@ -418,7 +418,7 @@ static int check_aliases(struct context *ctx) {
     struct aliases *a;
     struct err e = {0};
     size_t count = 0;
-    enum err_code code = aliases_new(ctx->conf->aliases, &a, &e);
+    enum err_code code = aliases_new(ctx->conf->aliases, ctx->conf->alias_commands, &a, &e);
 
     if (code != OK) return fail(ctx, &e);
     code = aliases_check(a, &count, &e);

@@ -10,6 +10,7 @@
 enum {
     RUNNER_BATCH = 64, /* local messages made durable together */
     RUNNER_BATCH_BYTES = 32 * 1024 * 1024,
+    RUNNER_PROGRAMS_MAX = 16, /* messages at once that wait for a command of an alias */
     RUNNER_STOP_MS = 5000,
     RUNNER_HOPS_MAX = 50 /* Received fields; more is a loop (RFC 5321 6.3) */
 };
@@ -25,6 +26,7 @@ struct runner {
     struct directory *directory;
     struct courier *courier;
     _Atomic bool is_stopping;
+    _Atomic unsigned programs; /* threads that wait for a command of an alias */
     _Atomic unsigned delivered, deferred, failed;
     /* Told of every verdict, from the thread that made it; may be NULL. */
     void (*on_verdict)(void *user, const char *id, struct slice rcpt, const struct verdict *v);
