@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/ascii.h"
 #include "base/json.h"
+#include "deliver/fit.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -115,7 +117,8 @@ static void verdict_err(struct verdict *v, const struct err *e, enum smtp_stage 
 
 static void verdict_result(struct verdict *v, const struct smtp_client_result *r) {
     v->class = r->class;
-    v->is_hop_failure = false;
+    /* What this host lacks (SMTPUTF8, REQUIRETLS) another one may have. */
+    v->is_hop_failure = r->code == 0 && r->class == SMTP_CLASS_PERMANENT && !v->had_temporary;
     v->stage = r->stage;
     v->code = r->code;
     v->status = r->status;
@@ -135,6 +138,7 @@ struct open_list {
     size_t *at; /* indices into a->rcpts */
     struct smtp_client_rcpt *rcpts;
     size_t n;
+    struct fit fit;
 };
 
 static void fill_open(const struct attempt *a, struct open_list *l) {
@@ -146,8 +150,9 @@ static void fill_open(const struct attempt *a, struct open_list *l) {
             continue;
         l->at[l->n] = i;
         l->rcpts[l->n++] = (struct smtp_client_rcpt){
-            .address = r->address, .notify = r->notify, .orcpt = r->orcpt};
+            .address = fit_address(&l->fit, r->address), .notify = r->notify, .orcpt = r->orcpt};
     }
+    fit_look(&l->fit, l->rcpts, l->n);
 }
 
 static void verdict_route(struct verdict *v, const struct route *route) {
@@ -199,6 +204,42 @@ static bool was_stale(const struct link *l, size_t rcpts) {
     return true;
 }
 
+static enum err_code send_body(struct link *link, struct smtp_client_message *m,
+                               struct open_list *l, struct err *e) {
+    const struct hop_body *body = fit_body(&l->fit, smtp_client_caps(link->hop.client)->exts);
+
+    m->size = body->size;
+    m->is_8bit = l->fit.env->is_8bit && body == &l->fit.body;
+    return hop_send(&link->hop, m, body, e);
+}
+
+/* A refusal that names the reverse name or IPv6 is about our address, not about the message: the
+ * other family may do (S-15). */
+static bool blames_ipv6(const struct verdict *v) {
+    static const char *const words[] = {"ipv6", "ptr", "rdns", "reverse dns", "reverse lookup"};
+    char text[sizeof v->text];
+    size_t n = 0;
+
+    if (v->class != SMTP_CLASS_PERMANENT || v->code == 0 || v->stage > SMTP_STAGE_RCPT)
+        return false;
+    for (; v->text[n]; n++) text[n] = ascii_lower(v->text[n]);
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (slice_find(slice_of(text, n), slice_str(words[i])) != SLICE_NONE) return true;
+    return false;
+}
+
+static bool retry_ipv4(const struct route_host *h, const struct addr *to, struct attempt *a) {
+    bool has_ipv4 = false, any = false;
+
+    for (size_t i = 0; i < h->addr_count; i++) has_ipv4 |= !addr_is_ipv6(&h->addrs[i]);
+    if (!has_ipv4 || !addr_is_ipv6(to)) return false;
+    for (size_t i = 0; i < a->count; i++) {
+        if (!blames_ipv6(&a->verdicts[i])) continue;
+        a->verdicts[i].is_hop_failure = any = true;
+    }
+    return any;
+}
+
 /* Speak with one address. True: the server was talked to. */
 static bool try_addr(struct courier *c, const struct route *route, const struct route_host *h,
                      const struct addr *to, struct attempt *a, struct open_list *l,
@@ -206,12 +247,12 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
     struct hop_options o;
     struct err e = {0};
     struct smtp_client_message m = {
-        .sender = a->env->sender,
+        .sender = l->fit.sender,
         .rcpts = l->rcpts,
         .rcpt_count = l->n,
         .size = a->body.size,
         .is_8bit = a->env->is_8bit,
-        .is_smtputf8 = a->env->is_smtputf8,
+        .is_smtputf8 = l->fit.needs_utf8,
         .is_requiretls = a->env->is_requiretls,
         .ret = a->env->ret == RET_FULL   ? SMTP_RET_FULL
                : a->env->ret == RET_HDRS ? SMTP_RET_HDRS
@@ -241,11 +282,11 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
     was_open = link->is_open;
     link->asked = was_open ? link->asked : o.tls;
     if (!was_open) code = open_link(c, h, to, &o, link, &e);
-    if (code == OK) code = hop_send(&link->hop, &m, &a->body, &e);
+    if (code == OK) code = send_body(link, &m, l, &e);
     if (code == OK && was_open && was_stale(link, l->n)) {
         link_close(link);
         code = open_link(c, h, to, &o, link, &e);
-        if (code == OK) code = hop_send(&link->hop, &m, &a->body, &e);
+        if (code == OK) code = send_body(link, &m, l, &e);
     }
     at = link->hop.failed_at;
     /* Our credentials or our idea of TLS are wrong: no fault of the message. */
@@ -284,12 +325,14 @@ static void nobody_tried(const struct route *route, struct verdict *v) {
 
 void attempt_run(struct courier *c, const struct route *route, struct link *link,
                  struct attempt *a) {
-    struct open_list l = {calloc(a->count, sizeof *l.at), calloc(a->count, sizeof *l.rcpts), 0};
+    struct open_list l = {.at = calloc(a->count, sizeof *l.at),
+                          .rcpts = calloc(a->count, sizeof *l.rcpts)};
     struct link own;
     bool has_link = link && (link->is_open || link->fd >= 0);
     unsigned tried = 0;
 
     link_init(&own);
+    fit_init(&l.fit, a->env, &a->body);
     if (!link) link = &own;
     for (size_t i = 0; i < a->count; i++) nobody_tried(route, &a->verdicts[i]);
     for (size_t h = has_link ? link->host : 0; l.at && l.rcpts && h < route->host_count; h++) {
@@ -299,7 +342,8 @@ void attempt_run(struct courier *c, const struct route *route, struct link *link
         if (host->is_self || (c->give_up && clock_mono() >= c->give_up)) break;
         if (has_link) {
             fill_open(a, &l);
-            talked = try_addr(c, route, host, &link->to, a, &l, link);
+            talked =
+                try_addr(c, route, host, &link->to, a, &l, link) && !retry_ipv4(host, &link->to, a);
             has_link = false;
             tried++;
             if (!talked) h--; /* its other addresses, from the first */
@@ -313,10 +357,12 @@ void attempt_run(struct courier *c, const struct route *route, struct link *link
             link_close(link);
             link->host = h;
             link->to = host->addrs[i];
-            talked = try_addr(c, route, host, &host->addrs[i], a, &l, link);
+            talked = try_addr(c, route, host, &host->addrs[i], a, &l, link) &&
+                     !retry_ipv4(host, &host->addrs[i], a);
         }
     }
     link_close(&own);
+    fit_release(&l.fit);
     free(l.at);
     free(l.rcpts);
 }

@@ -1,10 +1,10 @@
 /* drop: the directory where users who may not write the queue leave mail, and who runs the queue
  * takes it from. No privileged program and no daemon is needed to send.
  *
- * The directory (setting `drop-dir`, else DATA/drop) belongs to who runs the queue and has mode 1733:
- * everybody may make files in it, nobody else may list it, and nobody may remove what is another's.
- * A file has an unguessable name and mode 0644, so that the owner of the directory reads it and
- * others do not find it. NAME.new is being written; NAME.msg is a whole message:
+ * The directory (setting `drop-dir`, else DATA/drop) belongs to who runs the queue and has mode
+ * 1733: everybody may make files in it, nobody else may list it, and nobody may remove what is
+ * another's. A file has an unguessable name and mode 0644, so that the owner of the directory reads
+ * it and others do not find it. NAME.new is being written; NAME.msg is a whole message:
  *
  *     PBD1 ENVELOPE-BYTES MESSAGE-BYTES CRC32C LF  envelope text  message octets
  *

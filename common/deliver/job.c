@@ -135,7 +135,8 @@ static enum err_code notify(struct runner *r, struct job *j, const struct dsn_rc
                            .arrived = now,
                            .rcpts = &to,
                            .rcpt_count = 1,
-                           .is_smtputf8 = j->env.is_smtputf8};
+                           .is_smtputf8 = j->env.is_smtputf8,
+                           .is_requiretls = j->env.is_requiretls};
     struct dsn d = {.hostname = slice_str(r->conf->hostname),
                     .id = slice_str(queue_msg_id(j->msg)),
                     .env = &j->env,
@@ -150,6 +151,8 @@ static enum err_code notify(struct runner *r, struct job *j, const struct dsn_rc
 
     random_bytes(random, sizeof random);
     d.message = original(j, &d.is_whole);
+    /* What was to go over TLS only is not sent about (RFC 8689 4.3.1): the header is enough. */
+    if (j->env.is_requiretls) d.is_whole = false;
     buf_init(&text, (size_t)LOCAL_MESSAGE_MAX);
     code = dsn_build(&d, &text, e);
     for (size_t i = 0; i < text.n && !env.is_8bit; i++)
@@ -226,15 +229,17 @@ static void log_verdict(struct runner *r, const struct job *j, size_t i, wall_t 
 /* Old messages are given up: what is temporary becomes final. */
 static void age(struct runner *r, struct job *j, size_t i, wall_t now) {
     struct verdict *v = &j->verdicts[i];
+    bool is_old = now - j->env.arrived >= (wall_t)r->conf->queue_lifetime;
+    bool is_late = j->env.by_mode == BY_RETURN && now >= j->env.deliver_by; /* RFC 2852 4.3 */
     char was[sizeof v->text];
 
-    if (now - j->env.arrived < (wall_t)r->conf->queue_lifetime) return;
     if (v->class != SMTP_CLASS_TEMPORARY) return;
+    if (!is_old && !is_late) return;
     snprintf(was, sizeof was, "%s", v->text);
     snprintf(v->text, sizeof v->text, "given up after %lld hours; last: %.400s",
              (long long)(now - j->env.arrived) / 3600, was);
     v->class = SMTP_CLASS_PERMANENT;
-    v->status = STATUS(4, 4, 7);
+    v->status = is_late && !is_old ? STATUS(5, 4, 7) : STATUS(4, 4, 7);
 }
 
 /* Write what became of recipient `i` to log and journal. */
@@ -269,6 +274,12 @@ void job_note(struct runner *r, struct job *j, const size_t *rcpts, size_t count
     }
 }
 
+/* The sender is told of a delay once: after some hours, or at the time that RFC 2852 gave. */
+static bool is_notice_due(const struct job *j, wall_t now) {
+    return now - j->env.arrived >= SCHEDULE_DELAY_NOTICE_S ||
+           (j->env.by_mode == BY_NOTIFY && now >= j->env.deliver_by);
+}
+
 void job_settle(struct runner *r, struct job *j, wall_t now) {
     struct err e = {0};
     bool told = tell(r, j, SMTP_CLASS_PERMANENT, now, &e) == OK;
@@ -282,7 +293,7 @@ void job_settle(struct runner *r, struct job *j, wall_t now) {
     if (tell(r, j, SMTP_CLASS_OK, now, &e) != OK)
         log_event(r->log, LEVEL_ERROR, "cannot queue a notification", "id",
                   slice_str(queue_msg_id(j->msg)), "why", slice_str(e.msg), NULL);
-    if (now - j->env.arrived >= SCHEDULE_DELAY_NOTICE_S && !queue_msg_delay_told(j->msg)) {
+    if (is_notice_due(j, now) && !queue_msg_delay_told(j->msg)) {
         bool any = false;
 
         for (size_t i = 0; i < j->env.rcpt_count; i++)
@@ -309,5 +320,9 @@ void job_give_back(struct runner *r, struct job *j, bool to_remote, wall_t not_b
     next =
         schedule_next(now, queue_msg_attempts(j->msg) + 1, r->conf->retry, random_below(UINT32_MAX),
                       queue_msg_arrived(j->msg) + (wall_t)r->conf->queue_lifetime);
-    queue_done(r->queue, j->msg, QUEUE_LOCAL, next > not_before ? next : not_before);
+    if (next < not_before) next = not_before;
+    /* Somebody waits for a word at that time. */
+    if (j->env.by_mode != BY_NONE && now < j->env.deliver_by && next > j->env.deliver_by)
+        next = j->env.deliver_by;
+    queue_done(r->queue, j->msg, QUEUE_LOCAL, next);
 }

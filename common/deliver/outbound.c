@@ -36,6 +36,7 @@ struct parcel {
 struct task {
     struct task *next;
     struct parcel *parcel;
+    int8_t priority; /* RFC 6710 */
 };
 
 /* A route, counted by who uses it. */
@@ -201,15 +202,14 @@ static struct task *dest_take(struct dest *d) {
     return t;
 }
 
+/* Behind all that have at least its priority; only what is above the usual is looked for. */
 static void dest_put(struct dest *d, struct task *t, bool at_front) {
-    t->next = at_front ? d->first : NULL;
-    if (at_front) {
-        d->first = t;
-        if (!t->next) d->end = &t->next;
-    } else {
-        *d->end = t;
-        d->end = &t->next;
-    }
+    struct task **at = at_front || t->priority > 0 ? &d->first : d->end;
+
+    while (!at_front && t->priority > 0 && *at && (*at)->priority >= t->priority) at = &(*at)->next;
+    t->next = *at;
+    *at = t;
+    if (!t->next) d->end = &t->next;
     d->waiting++;
 }
 
@@ -674,6 +674,7 @@ static void take_in(struct outbound *o, struct queue_msg *m) {
         if (!t) continue;
         d->mark = o->mark;
         t->parcel = p;
+        t->priority = j.env.priority;
         pthread_mutex_lock(&p->lock);
         p->left++;
         pthread_mutex_unlock(&p->lock);
