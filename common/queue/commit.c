@@ -34,7 +34,7 @@ void queue_new_id(char id[QUEUE_ID_MAX]) {
 
 /* A new file with the writer's lock. Between its making and its locking it looks like what a crash
  * left; queue_sweep waits for that moment to pass by the lock on the directory. */
-static enum err_code open_locked(struct queue *q, struct segment *s, struct err *e) {
+enum err_code segment_create(struct queue *q, struct segment *s, bool with_lease, struct err *e) {
     char path[PATH_MAX];
     int dir = -1;
     enum err_code code = lock_dir(q->dir, false, &dir, e);
@@ -48,7 +48,7 @@ static enum err_code open_locked(struct queue *q, struct segment *s, struct err 
     } else {
         fd_own_like_path(s->fd, q->dir);
         code = lock_try(s->fd, LOCK_WRITER, true, path, e);
-        if (code == OK && q->is_leasing) code = lock_try(s->fd, LOCK_LEASE, true, path, e);
+        if (code == OK && with_lease) code = lock_try(s->fd, LOCK_LEASE, true, path, e);
     }
     close(dir);
     if (code == OK || s->fd < 0) return code;
@@ -66,7 +66,7 @@ static enum err_code open_writer(struct queue *q, struct err *e) {
     if (!s) return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for the queue");
     s->journal_fd = -1;
     s->is_writer = true;
-    code = open_locked(q, s, e);
+    code = segment_create(q, s, q->is_leasing, e);
     if (code != OK) free(s);
     else q->writer = s;
     return code;
@@ -90,6 +90,16 @@ static enum err_code publish(struct queue *q, struct segment *s, struct err *e) 
         pthread_mutex_unlock(&q->lock);
     }
     return OK;
+}
+
+/* Take away a segment of which nothing was acknowledged. */
+static void discard(struct queue *q, struct segment *s) {
+    char path[PATH_MAX];
+
+    queue_path(q, path, s->name, s->is_published ? ".seg" : ".new");
+    if (unlink(path) == 0 || ftruncate(s->fd, 0) == 0) return;
+    log_event(q->log, LEVEL_ERROR, "cannot take back what was refused", "segment",
+              slice_str(s->name), NULL);
 }
 
 /* The writer stops writing to its segment. */
@@ -209,8 +219,10 @@ static void line_up_new(struct queue *q, const struct queue_op *op, uint64_t sta
 
     pthread_mutex_lock(&q->lock);
     q->writer->messages++;
+
     if (m && record_read(q->writer->fd, start, UINT64_MAX, &r) == STEP_DONE) {
         m->seg = q->writer;
+        m->seg->live += r.env_size + r.size;
         memcpy(m->id, r.id, sizeof m->id);
         m->at = r.at;
         m->env_size = r.env_size;
@@ -239,6 +251,7 @@ static void commit(struct queue *q, struct queue_op *ops) {
     uint64_t end, *starts = NULL;
     size_t count = 0, good = 0, i = 0;
     enum err_code code = OK;
+    bool is_uncut = false;
     char *chunk = malloc(COPY_CHUNK);
 
     for (struct queue_op *op = ops; op; op = op->next) count++;
@@ -259,15 +272,18 @@ static void commit(struct queue *q, struct queue_op *ops) {
         op->code = write_record(q, op, &end, &env, chunk, &op->err);
         if (op->code == OK) good++;
         /* What a failed record left behind would read as a torn tail: cut it at once. */
-        else if (ftruncate(q->writer->fd, (off_t)end) < 0 && code == OK)
+        else if (ftruncate(q->writer->fd, (off_t)end) < 0 && code == OK) {
             code = err_sys(&why, "cannot cut the queue back");
+            is_uncut = true;
+        }
     }
     if (good > 0) {
         code = file_sync(q->writer->fd, "the queue", &why);
         if (code == OK) code = publish(q, q->writer, &why);
         if (code != OK) {
             /* Nobody may be told 250, and none of it may be sent later. */
-            if (ftruncate(q->writer->fd, (off_t)q->writer->size) < 0)
+            if (q->writer->size == 0) discard(q, q->writer);
+            else if (ftruncate(q->writer->fd, (off_t)q->writer->size) < 0)
                 log_event(q->log, LEVEL_ERROR, "cannot cut the queue back", "segment",
                           slice_str(q->writer->name), NULL);
             for (struct queue_op *op = ops; op; op = op->next)
@@ -279,9 +295,12 @@ static void commit(struct queue *q, struct queue_op *ops) {
             for (struct queue_op *op = ops; op; op = op->next, i++)
                 if (op->code == OK && q->is_leasing) line_up_new(q, op, starts[i]);
             q->last_commit = clock_wall();
-            if (end > QUEUE_SEGMENT_BYTES || q->writer->messages > QUEUE_SEGMENT_MESSAGES)
+            if (is_uncut || end > QUEUE_SEGMENT_BYTES ||
+                q->writer->messages > QUEUE_SEGMENT_MESSAGES)
                 queue_seal(q);
         }
+    } else if (is_uncut) {
+        queue_seal(q); /* what is behind its end must not stand behind the next record */
     }
     buf_release(&env);
     free(starts);

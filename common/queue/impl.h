@@ -14,7 +14,12 @@ enum {
     LOCK_LEASE = 1,  /* byte that the process which delivers from it holds */
     RECORD_HEADER_MAX = 96,
     JOURNAL_DETAIL_MAX = 16 * 1024,
-    JOURNAL_BYTES_MAX = 1024 * 1024 * 1024
+    JOURNAL_BYTES_MAX = 1024 * 1024 * 1024,
+    JOURNAL_OWED_MAX = 4 * 1024 * 1024, /* lines kept for a journal that cannot be written */
+    MOVE_BYTES_MIN = 1024 * 1024,       /* a segment or journal below this is left as it is */
+    ABSORB_MIN = 64,                    /* so many small segments are made one */
+    ABSORB_AT_ONCE = 4096,
+    ABSORB_BYTES_MAX = 256 * 1024 /* a segment above this is not small */
 };
 
 struct segment {
@@ -23,8 +28,13 @@ struct segment {
     int fd, journal_fd;      /* journal_fd -1 until the first line */
     bool is_writer, is_published, is_journal_durable, is_damaged;
     bool is_journal_dirty; /* lines were added since the last sync of all */
-    uint64_t size; /* of what is durable, for the writer */
-    size_t messages, finished;
+    uint64_t size;         /* of what is durable, for the writer */
+    size_t messages, finished, out;
+    uint64_t live;          /* octets of records that are not finished */
+    uint64_t journal_bytes; /* of the journal, */
+    uint64_t journal_kept;  /* and how many there were after it was last written anew */
+    struct buf owed;        /* lines that could not be written to the journal yet */
+    bool is_moving;         /* its messages are out because it is written anew */
 };
 
 struct queue_msg {
@@ -91,6 +101,8 @@ enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record
 uint32_t record_header_crc(const char *id, uint64_t env_size, uint64_t size);
 /* True when header, envelope and message have the checksum that the header says. */
 bool record_is_whole(int fd, const struct record *r);
+/* The same, where a read that failed is not damage: OK, ERR_SYNTAX (damaged), IO or MEMORY. */
+enum err_code record_check(int fd, const struct record *r);
 /* Read the envelope text of a record into `out`. */
 enum err_code record_envelope(int fd, uint64_t at, uint32_t size, struct buf *out, struct err *e);
 
@@ -105,6 +117,11 @@ bool journal_next(struct slice *text, struct journal_line *l);
 /* Append a line to the journal of `s`, which is opened when needed. */
 enum err_code journal_add(struct queue *q, struct segment *s, const char *id, int rcpt,
                           const char *word, struct slice detail, struct err *e);
+/* Write what is owed to the journal of `s`, if anything. With `lock` held. */
+enum err_code journal_pay(struct queue *q, struct segment *s, struct err *e);
+/* The text of one line, LF included, appended to `out`. */
+void journal_format(struct buf *out, wall_t at, const char *id, int rcpt, const char *word,
+                    struct slice detail);
 /* Read the journal of segment `name` into `out`; none is an empty one. */
 enum err_code journal_read(const struct queue *q, const char *name, struct buf *out, struct err *e);
 /* The state of one message, as the journal tells it. */
@@ -123,6 +140,16 @@ void segment_names_free(char **names, size_t count);
 /* Close, and unlink when `s` is finished and undamaged. Called with `lock` held, `s` out of the
  * list. */
 void segment_end(struct queue *q, struct segment *s);
+/* A new segment NAME.new with the writer's lock, and the lease when `with_lease`; fills name and fd
+ * of `s`. */
+enum err_code segment_create(struct queue *q, struct segment *s, bool with_lease, struct err *e);
+/* Make one segment of many small ones that nobody works on, out of `names`; first finish what a
+ * process did not that died over it. True when segments were made one: read the names anew. */
+bool segments_absorb(struct queue *q, char **names, size_t count);
+/* Is the file there that says that segments are being made one? Then nobody takes a lease. */
+bool segments_are_moving(const struct queue *q);
+/* Write segments and journals anew that are mostly about finished messages. */
+void queue_tidy(struct queue *q);
 /* Line up a message in its lane, or take it out. With `lock` held. */
 bool queue_line_up(struct queue *q, struct queue_msg *m);
 void queue_line_out(struct queue *q, struct queue_msg *m);

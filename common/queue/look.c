@@ -14,6 +14,8 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
+enum { WALK_TRIES = 3 };
+
 /* What is known of one message from its record and the journal. */
 struct view {
     struct queue_entry entry;
@@ -38,42 +40,93 @@ struct walk {
     struct err *e;
 };
 
-/* What the journal says of one message. Each message takes a pass over its segment's journal, which
- * has a few lines per message: fine for a person who looks, and not on the way of any mail. */
-static void apply_journal(struct slice text, struct view *v, size_t rcpts) {
-    struct journal_line l;
-    struct slice id = slice_str(v->r.id);
+/* The lines of a journal, sorted by message, so that each message finds its own. */
+struct lines {
+    struct journal_line *v;
+    size_t n, cap;
+    struct buf text;
+};
 
-    while (journal_next(&text, &l)) {
-        if (!slice_eq(l.id, id)) continue;
-        journal_apply(&l, &v->j, v->state, rcpts);
-        if (l.rcpt >= 0 && (size_t)l.rcpt < rcpts) v->detail[l.rcpt] = l.detail;
+static int by_message(const void *a, const void *b) {
+    const struct journal_line *x = a, *y = b;
+    int order = slice_cmp(x->id, y->id);
+
+    return order ? order : (x->word.p > y->word.p) - (x->word.p < y->word.p);
+}
+
+static enum err_code lines_read(const struct queue *q, const char *name, struct lines *l,
+                                struct err *e) {
+    struct journal_line line;
+    struct slice rest;
+    enum err_code code;
+
+    buf_reset(&l->text);
+    l->n = 0;
+    code = journal_read(q, name, &l->text, e);
+    if (code != OK) return code;
+    for (rest = buf_slice(&l->text); journal_next(&rest, &line);) {
+        if (l->n == l->cap) {
+            size_t cap = l->cap ? l->cap * 2 : 256;
+            struct journal_line *v = realloc(l->v, cap * sizeof *v);
+
+            if (!v) return err_set(e, ERR_MEMORY, "no memory to read the queue");
+            l->v = v;
+            l->cap = cap;
+        }
+        l->v[l->n++] = line;
+    }
+    if (l->n) qsort(l->v, l->n, sizeof *l->v, by_message);
+    return OK;
+}
+
+/* What the journal says of one message. */
+static void apply_journal(const struct lines *l, struct view *v, size_t rcpts) {
+    struct journal_line key = {.id = slice_str(v->r.id)};
+    size_t low = 0, high = l->n;
+
+    while (low < high) { /* the first line that is not before the message's */
+        size_t mid = low + (high - low) / 2;
+
+        if (by_message(&l->v[mid], &key) < 0) low = mid + 1;
+        else high = mid;
+    }
+    for (; low < l->n && slice_eq(l->v[low].id, key.id); low++) {
+        const struct journal_line *line = &l->v[low];
+
+        journal_apply(line, &v->j, v->state, rcpts);
+        if (line->rcpt >= 0 && (size_t)line->rcpt < rcpts) v->detail[line->rcpt] = line->detail;
     }
 }
 
 static bool walk_segment(struct queue *q, const char *name, struct walk *w) {
     char path[PATH_MAX];
     struct stat st;
-    struct buf journal, text;
+    struct lines lines = {0};
+    struct buf text;
     struct arena a;
     uint64_t at = 0;
     struct view v;
-    bool go_on = true, leased;
-    int fd;
+    bool go_on = true, gone, leased;
+    int fd = -1;
 
-    queue_path(q, path, name, ".seg");
-    fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0 && errno == EACCES) fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        if (errno != ENOENT) w->code = err_sys(w->e, "cannot read %s", path);
-        if (fd >= 0) close(fd);
-        return w->code == OK;
-    }
-    leased = lock_is_held(fd, LOCK_LEASE);
-    buf_init(&journal, JOURNAL_BYTES_MAX);
+    buf_init(&lines.text, JOURNAL_BYTES_MAX);
     buf_init(&text, ENVELOPE_BYTES_MAX);
     arena_init(&a, 8 * ENVELOPE_BYTES_MAX);
-    w->code = journal_read(q, name, &journal, w->e);
+    queue_path(q, path, name, ".seg");
+    /* When the file was written anew between, the journal may lack what it has: again. */
+    for (int tries = 0;; tries++) {
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) break;
+        w->code = lines_read(q, name, &lines, w->e);
+        if (w->code != OK || fstat(fd, &st) < 0 || st.st_nlink > 0 || tries == WALK_TRIES) break;
+        fd_close(&fd);
+    }
+    if (fd < 0 || st.st_nlink == 0) {
+        if (fd < 0 && errno != ENOENT) w->code = err_sys(w->e, "cannot read %s", path);
+        go_on = false;
+    }
+    gone = !go_on;
+    leased = fd >= 0 && lock_is_held(fd, LOCK_LEASE);
     while (go_on && w->code == OK) {
         memset(&v, 0, sizeof v);
         if (record_read(fd, at, (uint64_t)st.st_size, &v.r) != STEP_DONE) break;
@@ -91,7 +144,7 @@ static bool walk_segment(struct queue *q, const char *name, struct walk *w) {
             w->code = err_set(w->e, ERR_MEMORY, "no memory to read the queue");
             break;
         }
-        apply_journal(buf_slice(&journal), &v, v.env.rcpt_count);
+        apply_journal(&lines, &v, v.env.rcpt_count);
         v.is_finished = true;
         for (size_t i = 0; i < v.env.rcpt_count; i++) v.is_finished &= v.state[i] != QUEUE_PENDING;
         v.entry = (struct queue_entry){v.r.id,      &v.env, v.r.size, v.j.due, v.j.attempts,
@@ -100,9 +153,10 @@ static bool walk_segment(struct queue *q, const char *name, struct walk *w) {
     }
     arena_release(&a);
     buf_release(&text);
-    buf_release(&journal);
-    close(fd);
-    return go_on && w->code == OK;
+    buf_release(&lines.text);
+    free(lines.v);
+    fd_close(&fd);
+    return (go_on || gone) && w->code == OK;
 }
 
 static enum err_code walk_all(struct queue *q, struct walk *w) {
@@ -245,6 +299,7 @@ void queue_obey(struct queue *q) {
     enum queue_verb verb;
 
     queue_roll(q, clock_wall());
+    queue_tidy(q);
     if (!d) return;
     while ((entry = readdir(d)) != NULL) {
         bool all;
@@ -277,6 +332,7 @@ static enum err_code note_request(struct queue *q, enum queue_verb verb, const c
     for (size_t i = 0; code == OK && i < count && !found; i++) {
         struct walk w = {.visit = visit_segment_of, .id = id, .e = e};
         struct segment s = {.journal_fd = -1};
+        struct stat st;
         char path[PATH_MAX];
 
         walk_segment(q, names[i], &w);
@@ -290,11 +346,13 @@ static enum err_code note_request(struct queue *q, enum queue_verb verb, const c
             break;
         }
         snprintf(s.name, sizeof s.name, "%s", names[i]);
-        if (lock_try(s.fd, LOCK_LEASE, true, path, NULL) == OK) {
+        if (lock_try(s.fd, LOCK_LEASE, true, path, NULL) == OK && !segments_are_moving(q) &&
+            access(path, F_OK) == 0 && fstat(s.fd, &st) == 0 && st.st_nlink > 0) {
             code = journal_add(q, &s, id, -1, verbs[verb], S(""), e);
             if (code == OK) code = file_sync(s.journal_fd, "the queue's journal", e);
             *done = code == OK;
         }
+        buf_release(&s.owed);
         fd_close(&s.journal_fd);
         fd_close(&s.fd);
     }

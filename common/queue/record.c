@@ -85,24 +85,33 @@ uint32_t record_header_crc(const char *id, uint64_t env_size, uint64_t size) {
     return crc32c(0, slice_of(text, (size_t)n));
 }
 
-bool record_is_whole(int fd, const struct record *r) {
+enum err_code record_check(int fd, const struct record *r) {
     enum { CHUNK = 128 * 1024 };
     uint64_t left = r->env_size + r->size, at = r->at;
     char *p = malloc(CHUNK), last = 0;
     uint32_t crc = record_header_crc(r->id, r->env_size, r->size);
-    bool ok = p != NULL;
+    ssize_t got = 0;
+    bool ok = true;
 
+    if (!p) return ERR_MEMORY;
     while (ok && left > 0) {
         size_t n = left < CHUNK ? (size_t)left : CHUNK;
 
-        ok = read_at(fd, p, n, at) == (ssize_t)n;
+        got = read_at(fd, p, n, at);
+        ok = got == (ssize_t)n;
         if (ok) crc = crc32c(crc, slice_of(p, n));
         at += n;
         left -= n;
     }
     free(p);
-    return ok && crc == r->crc && read_at(fd, &last, 1, at) == 1 && last == '\n';
+    if (ok) {
+        got = read_at(fd, &last, 1, at);
+        ok = got == 1 && last == '\n' && crc == r->crc;
+    }
+    return got < 0 ? ERR_IO : ok ? OK : ERR_SYNTAX;
 }
+
+bool record_is_whole(int fd, const struct record *r) { return record_check(fd, r) == OK; }
 
 enum err_code record_envelope(int fd, uint64_t at, uint32_t size, struct buf *out, struct err *e) {
     char *p = buf_room(out, size);
@@ -154,37 +163,66 @@ static enum err_code open_journal(struct queue *q, struct segment *s, struct err
     if (fstat(s->journal_fd, &st) == 0 && st.st_size > 0 &&
         pread(s->journal_fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
         return file_write(s->journal_fd, S("\n"), path, e);
+    s->journal_bytes = (uint64_t)st.st_size;
     return OK;
+}
+
+void journal_format(struct buf *out, wall_t at, const char *id, int rcpt, const char *word,
+                    struct slice detail) {
+    size_t start = out->n;
+    char who[16] = "*";
+    uint32_t crc;
+
+    if (rcpt >= 0) snprintf(who, sizeof who, "%d", rcpt);
+    buf_addf(out, "00000000 %lld %s %s %s ", (long long)at, id, who, word);
+    buf_add(out, slice_first(detail, JOURNAL_DETAIL_MAX));
+    if (out->bad) return;
+    for (size_t i = start; i < out->n; i++)
+        if (out->p[i] == '\n' || out->p[i] == '\r' || out->p[i] == 0) out->p[i] = ' ';
+    crc = crc32c(0, slice_from(buf_slice(out), start + 9));
+    for (size_t i = 0; i < 8; i++) out->p[start + i] = "0123456789abcdef"[crc >> (28 - 4 * i) & 15];
+    buf_addc(out, '\n');
+}
+
+/* After a failure the journal is closed: a line that was torn is ended when it is opened again. */
+static enum err_code append(struct queue *q, struct segment *s, struct slice text, struct err *e) {
+    enum err_code code = s->journal_fd < 0 ? open_journal(q, s, e) : OK;
+
+    if (code == OK) code = file_write(s->journal_fd, text, "the queue's journal", e);
+    if (code == OK) s->journal_bytes += text.n;
+    else fd_close(&s->journal_fd);
+    s->is_journal_dirty = true;
+    return code;
+}
+
+enum err_code journal_pay(struct queue *q, struct segment *s, struct err *e) {
+    enum err_code code;
+
+    if (s->owed.n == 0) return OK;
+    code = append(q, s, buf_slice(&s->owed), e);
+    if (code == OK) buf_release(&s->owed);
+    return code;
 }
 
 enum err_code journal_add(struct queue *q, struct segment *s, const char *id, int rcpt,
                           const char *word, struct slice detail, struct err *e) {
     struct buf line;
-    char who[16] = "*";
     enum err_code code;
-    uint32_t crc;
 
-    if (s->journal_fd < 0) {
-        code = open_journal(q, s, e);
-        if (code != OK) return code;
-    }
-    if (rcpt >= 0) snprintf(who, sizeof who, "%d", rcpt);
     buf_init(&line, JOURNAL_DETAIL_MAX + 256);
-    buf_addf(&line, "00000000 %lld %s %s %s ", (long long)clock_wall(), id, who, word);
-    detail = slice_first(detail, JOURNAL_DETAIL_MAX);
-    buf_add(&line, detail);
+    journal_format(&line, clock_wall(), id, rcpt, word, detail);
     if (line.bad) {
         buf_release(&line);
         return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for the journal");
     }
-    for (size_t i = 0; i < line.n; i++)
-        if (line.p[i] == '\n' || line.p[i] == '\r' || line.p[i] == 0) line.p[i] = ' ';
-    crc = crc32c(0, slice_from(buf_slice(&line), 9));
-    for (size_t i = 0; i < 8; i++) line.p[i] = "0123456789abcdef"[crc >> (28 - 4 * i) & 15];
-    buf_addc(&line, '\n');
-    code = line.bad ? ERR_MEMORY
-                    : file_write(s->journal_fd, buf_slice(&line), "the queue's journal", e);
-    s->is_journal_dirty = true;
+    code = journal_pay(q, s, e);
+    if (code == OK) code = append(q, s, buf_slice(&line), e);
+    if (code != OK) {
+        /* Written when there is room again. A line that is there twice says the same twice, but for
+         * the count of attempts. */
+        if (s->owed.max == 0) buf_init(&s->owed, JOURNAL_OWED_MAX);
+        if (!buf_add(&s->owed, buf_slice(&line))) s->owed.bad = false;
+    }
     buf_release(&line);
     return code;
 }
@@ -214,8 +252,12 @@ void journal_apply(const struct journal_line *l, struct journal_state *j, uint8_
         for (size_t i = 0; i < rcpt_count; i++)
             if (state[i] == QUEUE_PENDING) state[i] = QUEUE_FAILED;
     } else if (slice_eq(l->word, S("next"))) {
-        if (num_parse(l->detail, INT64_MAX, &v)) j->due = (wall_t)v;
-        j->attempts++;
+        struct slice rest = l->detail, word;
+
+        /* The second number, which a journal that was written anew has, stands for lines before. */
+        if (slice_word(&rest, &word) && num_parse(word, INT64_MAX, &v)) j->due = (wall_t)v;
+        if (slice_word(&rest, &word) && num_parse(word, UINT16_MAX, &v)) j->attempts = (unsigned)v;
+        else j->attempts++;
     } else if (slice_eq(l->word, S("hold"))) {
         j->is_held = true;
     } else if (slice_eq(l->word, S("release"))) {

@@ -118,6 +118,7 @@ struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now) 
         queue_line_out(q, m);
         m->is_out = true;
         q->out_count++;
+        m->seg->out++;
     }
     pthread_mutex_unlock(&q->lock);
     return m;
@@ -189,6 +190,7 @@ bool queue_is_idle(struct queue *q, wall_t now) {
 
 void segment_end(struct queue *q, struct segment *s) {
     char path[PATH_MAX], aside[PATH_MAX];
+    bool gone = false;
 
     if (s->finished == s->messages) {
         queue_path(q, path, s->name, ".seg");
@@ -196,20 +198,25 @@ void segment_end(struct queue *q, struct segment *s) {
          */
         if (s->is_damaged) {
             queue_path(q, aside, s->name, ".bad");
-            rename(path, aside);
+            gone = rename(path, aside) == 0;
         } else {
-            unlink(path);
+            gone = unlink(path) == 0 || errno == ENOENT;
         }
         queue_path(q, path, s->name, ".jnl");
-        unlink(path);
+        if (gone) unlink(path);
+        else
+            log_event(q->log, LEVEL_ERROR, "cannot remove a finished segment", "segment",
+                      slice_str(s->name), "why", slice_str(strerror(errno)), NULL);
     }
+    if (!gone) journal_pay(q, s, NULL);
+    buf_release(&s->owed);
     fd_close(&s->fd);
     fd_close(&s->journal_fd);
     free(s);
 }
 
 static void drop_if_done(struct queue *q, struct segment *s) {
-    if (s->is_writer || s->finished != s->messages) return;
+    if (s->is_writer || s->is_moving || s->finished != s->messages) return;
     for (struct segment **at = &q->segments; *at; at = &(*at)->next) {
         if (*at != s) continue;
         *at = s->next;
@@ -347,9 +354,13 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
         struct queue_msg *m = NULL;
         struct err why = {0};
 
-        if (record_is_whole(s->fd, &r)) {
+        code = record_check(s->fd, &r);
+        /* What could not be read is neither torn nor damaged: the segment is left for later. */
+        if (code == ERR_IO || code == ERR_MEMORY)
+            return err_set(e, code, "cannot read segment %s", s->name);
+        if (code == OK) {
             code = make_msg(s, &r, &m, &why);
-            if (code == ERR_MEMORY) {
+            if (code == ERR_MEMORY || code == ERR_IO) {
                 if (e) *e = why;
                 return code;
             }
@@ -358,6 +369,8 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
             m->next = *list;
             *list = m;
             s->messages++;
+            s->live += r.env_size + r.size;
+            code = OK;
         } else if (end < (uint64_t)st.st_size || is_complete(s, end)) {
             s->is_damaged = true;
             log_event(q->log, LEVEL_ERROR, "damaged record in the queue", "segment",
@@ -365,6 +378,7 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
                       S("as .bad when the rest is done"), NULL);
             code = OK;
         } else {
+            code = OK;
             break;
         }
         at = end;
@@ -397,6 +411,7 @@ static enum err_code replay(struct queue *q, struct segment *s, struct queue_msg
     code = journal_read(q, s->name, &text, e);
     if (code == OK && !table_make(&t, list, s->messages))
         code = err_set(e, ERR_MEMORY, "no memory for the queue");
+    s->journal_bytes = text.n;
     rest = buf_slice(&text);
     while (code == OK && journal_next(&rest, &l)) {
         struct queue_msg *m = table_find(&t, l.id);
@@ -441,7 +456,7 @@ static enum err_code lease_one(struct queue *q, const char *name, unsigned *held
         return OK;
     }
     code = lock_try(s->fd, LOCK_LEASE, true, path, e);
-    if (code == OK && lock_is_held(s->fd, LOCK_WRITER)) code = ERR_BUSY;
+    if (code == OK && (segments_are_moving(q) || lock_is_held(s->fd, LOCK_WRITER))) code = ERR_BUSY;
     if (code != OK || fstat(s->fd, &st) < 0 || st.st_nlink == 0) {
         close(s->fd);
         free(s);
@@ -450,13 +465,23 @@ static enum err_code lease_one(struct queue *q, const char *name, unsigned *held
     }
     code = read_segment(q, s, &list, e);
     if (code == OK) code = replay(q, s, list, e);
+    if (code != OK) {
+        for (; list; list = next) {
+            next = list->next;
+            free(list);
+        }
+        close(s->fd);
+        free(s);
+        return code;
+    }
     pthread_mutex_lock(&q->lock);
     s->next = q->segments;
     q->segments = s;
     for (; list; list = next) {
         next = list->next;
-        if (code != OK || is_finished(list)) {
-            s->finished += is_finished(list);
+        if (is_finished(list)) {
+            s->finished++;
+            s->live -= list->env_size + list->size;
             free(list);
             continue;
         }
@@ -476,7 +501,7 @@ enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e) {
     char **names = NULL;
     size_t count = 0;
     unsigned others = 0;
-    enum err_code code;
+    enum err_code code, first = OK;
 
     /* What this process wrote before it took leases is found like any other segment. */
     pthread_mutex_lock(&q->writing);
@@ -485,8 +510,15 @@ enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e) {
     q->is_leasing = true;
     pthread_mutex_unlock(&q->lock);
     pthread_mutex_unlock(&q->writing);
-    code = segment_names(q, &names, &count, e);
+    do {
+        segment_names_free(names, count);
+        names = NULL;
+        count = 0;
+        code = segment_names(q, &names, &count, e);
+    } while (code == OK && segments_absorb(q, names, count));
     for (size_t i = 0; code == OK && i < count; i++) {
+        struct err why = {0};
+        enum err_code one = OK;
         bool have = false;
         size_t open = 0;
 
@@ -494,17 +526,25 @@ enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e) {
         for (struct segment *s = q->segments; s && !have; s = s->next, open++)
             have = strcmp(s->name, names[i]) == 0;
         pthread_mutex_unlock(&q->lock);
+        if (have) continue;
         if (open >= q->segment_max) {
             log_event(q->log, LEVEL_WARN,
                       "the queue has more segments than descriptors; the rest waits", NULL);
             break;
         }
-        if (!have) code = lease_one(q, names[i], &others, e);
+        one = lease_one(q, names[i], &others, &why);
+        if (one == OK) continue;
+        /* One that cannot be read does not keep the others; it is tried again the next time. */
+        if (first == OK) {
+            first = one;
+            if (e) *e = why;
+        }
+        if (errno == EMFILE || errno == ENFILE || one == ERR_MEMORY) break;
     }
     segment_names_free(names, count);
     if (code == OK) queue_sweep(q);
     if (held) *held = others;
-    return code;
+    return code != OK ? code : first;
 }
 
 /* --- one message
@@ -586,9 +626,11 @@ enum err_code queue_sync_all(struct queue *q, struct err *e) {
     /* A segment may end while its journal is synced: the descriptors are our own. */
     pthread_mutex_lock(&q->lock);
     for (struct segment *s = q->segments; s && n < COUNT_OF(fds); s = s->next) {
+        journal_pay(q, s, NULL);
         if (!s->is_journal_dirty || s->journal_fd < 0) continue;
         fds[n] = fcntl(s->journal_fd, F_DUPFD_CLOEXEC, 0);
         if (fds[n] < 0) break;
+
         n++;
         s->is_journal_dirty = false;
         is_first |= !s->is_journal_durable;
@@ -613,6 +655,7 @@ void queue_finish(struct queue *q, struct queue_msg *m) {
     else q->messages = m->next;
     if (m->next) m->next->prev = m->prev;
     q->message_count--;
+    s->live -= m->env_size + m->size;
     free(m);
     s->finished++;
     drop_if_done(q, s);
@@ -622,6 +665,7 @@ void queue_done(struct queue *q, struct queue_msg *m, enum queue_lane lane, wall
     pthread_mutex_lock(&q->lock);
     m->is_out = false;
     q->out_count--;
+    m->seg->out--;
     if (is_finished(m)) {
         queue_finish(q, m);
     } else {

@@ -303,6 +303,268 @@ static void unpublished_segments(void **state) {
     queue_close(q);
 }
 
+/* --- written anew --------------------------------------------------------------------------------
+ */
+
+static void put_many(struct queue_bed *b, size_t n) {
+    char id[QUEUE_ID_MAX];
+
+    for (size_t i = 0; i < n; i++) {
+        struct queue *q = open_dir(b);
+
+        put(q, "x\r\n", id);
+        queue_close(q);
+    }
+}
+
+/* Many segments of one message become few, and all of them are worked on in one lease with few
+ * descriptors. */
+static void small_segments_become_one(void **state) {
+    struct queue_bed *b = *state;
+    struct rlimit few = {128, 128};
+    struct queue *q;
+    pid_t pid;
+    int status;
+
+    put_many(b, 500);
+    assert_int_equal(files(b->dir, ".seg"), 500);
+    pid = fork();
+    if (pid == 0) {
+        if (setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(1);
+        q = open_dir(b);
+        if (queue_lease(q, NULL, NULL) != OK || files(b->dir, ".seg") > 40) _exit(2);
+        if (drain(q) != 500) _exit(3);
+        queue_close(q);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    nothing_left(b);
+}
+
+/* Where a process died between making many segments one and their removal: each message once. */
+static void moving_is_finished_by_the_next(void **state) {
+    struct queue_bed *b = *state;
+
+    for (unsigned removed = 0; removed <= 3; removed++) {
+        struct queue *q;
+        struct buf all;
+        char path[512], kept[3][512];
+        DIR *d;
+        struct dirent *entry;
+        unsigned n = 0;
+
+        put_many(b, 3);
+        buf_init(&all, 65536);
+        d = opendir(b->dir);
+        while ((entry = readdir(d)) != NULL && n < 3) {
+            if (!slice_ends(slice_str(entry->d_name), S(".seg"))) continue;
+            snprintf(kept[n], sizeof kept[n], "%s/%s", b->dir, entry->d_name);
+            assert_int_equal(file_read(kept[n++], &all, NULL), OK);
+        }
+        closedir(d);
+        put_many(b, 1); /* one that is not in it */
+        snprintf(path, sizeof path, "%s/moving", b->dir);
+        assert_int_equal(file_replace(path, buf_slice(&all), 0600, NULL), OK);
+        for (unsigned i = 0; i < removed; i++) assert_int_equal(unlink(kept[i]), 0);
+        q = open_dir(b);
+        assert_int_equal(queue_lease(q, NULL, NULL), OK);
+        assert_int_equal(access(path, F_OK), -1);
+        assert_int_equal(drain(q), 4);
+        queue_close(q);
+        nothing_left(b);
+        buf_release(&all);
+    }
+}
+
+/* While somebody makes segments one nobody else takes a lease. */
+static void moving_keeps_leases_back(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q;
+    char path[512], seg[512];
+    struct buf all;
+    unsigned held = 0;
+    int fd;
+
+    put_many(b, 1);
+    only_segment(b, seg);
+    buf_init(&all, 65536);
+    assert_int_equal(file_read(seg, &all, NULL), OK);
+    snprintf(path, sizeof path, "%s/moving", b->dir);
+    assert_int_equal(file_replace(path, buf_slice(&all), 0600, NULL), OK);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(lock_try(fd, 1, true, path, NULL), OK);
+    q = open_dir(b);
+    assert_int_equal(queue_lease(q, &held, NULL), OK);
+    assert_int_equal(held, 1);
+    assert_null(take(q));
+    close(fd);
+    assert_int_equal(queue_lease(q, &held, NULL), OK);
+    assert_int_equal(drain(q), 1);
+    queue_close(q);
+    nothing_left(b);
+    buf_release(&all);
+}
+
+static unsigned story_lines;
+static char deferred[] = "deferred";
+static void count_line(wall_t at, int rcpt, struct slice word, struct slice detail, void *user) {
+    (void)at, (void)rcpt, (void)detail;
+    story_lines += slice_eq(word, slice_str(user));
+}
+
+/* A segment of which most is finished is written anew with what is not, and nothing of that is
+ * forgotten: the states, the attempts, the hold and the story. */
+static void stragglers_move(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q = open_dir(b);
+    struct envelope env = envelope();
+    struct spool body;
+    char block[60000], path[512], id[40][QUEUE_ID_MAX];
+    struct stat st;
+    struct queue_msg *m;
+    size_t left = 0;
+    wall_t later = clock_wall() + 1000;
+
+    memset(block, 'x', sizeof block);
+    for (int i = 0; i < 40; i++) {
+        spool_init(&body, "/tmp");
+        assert_int_equal(spool_add(&body, slice_of(block, sizeof block), NULL), OK);
+        id[i][0] = 0;
+        assert_int_equal(queue_put(q, &env, S(""), &body, id[i], NULL), OK);
+        spool_release(&body);
+    }
+    only_segment(b, path);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    while ((m = take(q))) {
+        bool keep = strcmp(queue_msg_id(m), id[7]) == 0 || strcmp(queue_msg_id(m), id[30]) == 0;
+
+        settle(q, m, 0, QUEUE_DELIVERED);
+        settle(q, m, 1, keep ? QUEUE_PENDING : QUEUE_FAILED);
+        queue_done(q, m, QUEUE_REMOTE, later);
+    }
+    assert_int_equal(queue_request(q, QUEUE_HOLD, id[30], 0, NULL), OK);
+    queue_obey(q);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 200000);
+    for (int again = 0; again < 2; again++) { /* in this process, and read again */
+        struct buf text;
+
+        m = queue_next(q, again ? QUEUE_LOCAL : QUEUE_REMOTE, later);
+        assert_non_null(m);
+        assert_string_equal(queue_msg_id(m), id[7]);
+        assert_int_equal(queue_msg_state(m, 0), QUEUE_DELIVERED);
+        assert_int_equal(queue_msg_state(m, 1), QUEUE_PENDING);
+        assert_int_equal(queue_msg_attempts(m), 1);
+        buf_init(&text, 65536);
+        assert_int_equal(queue_read(q, id[7], &text, NULL), OK);
+        assert_int_equal(text.n, sizeof block);
+        buf_release(&text);
+        story_lines = 0;
+        assert_int_equal(queue_story(q, id[7], count_line, deferred, NULL), OK);
+        assert_int_equal(story_lines, 1);
+        queue_done(q, m, QUEUE_LOCAL, 0);
+        if (again) break;
+        queue_close(q);
+        q = open_dir(b);
+        assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    }
+    assert_int_equal(queue_request(q, QUEUE_RELEASE, id[30], 0, NULL), OK);
+    while ((m = queue_next(q, QUEUE_LOCAL, later))) {
+        settle(q, m, 1, QUEUE_DELIVERED);
+        queue_done(q, m, QUEUE_LOCAL, 0);
+        left++;
+    }
+    assert_int_equal(left, 2);
+    queue_close(q);
+    nothing_left(b);
+}
+
+/* The journal of a message that is tried for days does not grow without end, and the count of
+ * attempts stays right. */
+static void journals_are_shortened(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q = open_dir(b);
+    struct queue_msg *m;
+    struct stat st;
+    char id[QUEUE_ID_MAX], path[512], detail[8000];
+
+    put(q, "x\r\n", id);
+    only_segment(b, path);
+    memcpy(path + strlen(path) - 3, "jnl", 3);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    memset(detail, 'x', sizeof detail);
+    for (int i = 0; i < 300; i++) {
+        struct queue_outcome o = {.state = QUEUE_PENDING,
+                                  .detail = slice_of(detail, sizeof detail)};
+
+        m = take(q);
+        assert_non_null(m);
+        if (i == 0) settle(q, m, 0, QUEUE_DELIVERED);
+        assert_int_equal(queue_note(q, m, 1, &o, NULL), OK);
+        queue_done(q, m, QUEUE_LOCAL, 5000 + i);
+    }
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size > 2000000);
+    queue_obey(q);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 30000);
+    for (int again = 0; again < 2; again++) {
+        m = take(q);
+        assert_non_null(m);
+        assert_int_equal(queue_msg_attempts(m), 300 + again);
+        assert_int_equal(queue_msg_state(m, 0), QUEUE_DELIVERED);
+        assert_int_equal(queue_msg_state(m, 1), QUEUE_PENDING);
+        if (again) settle(q, m, 1, QUEUE_FAILED);
+        queue_done(q, m, QUEUE_LOCAL, 6000);
+        queue_close(q);
+        q = open_dir(b);
+        assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    }
+    queue_close(q);
+    nothing_left(b);
+}
+
+/* A journal that cannot be written for a while gets its lines later, each whole. */
+static void journal_owes(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q;
+    struct queue_msg *m;
+    char id[QUEUE_ID_MAX];
+    pid_t pid;
+    int status;
+
+    q = open_dir(b);
+    put(q, "x\r\n", id);
+    put(q, "y\r\n", id);
+    queue_close(q);
+    pid = fork();
+    if (pid == 0) {
+        struct rlimit was, small;
+        struct queue_outcome o = {.state = QUEUE_DELIVERED, .detail = S("{\"n\":1}")};
+
+        signal(SIGXFSZ, SIG_IGN);
+        q = open_dir(b);
+        if (queue_lease(q, NULL, NULL) != OK || !(m = take(q))) _exit(1);
+        getrlimit(RLIMIT_FSIZE, &was);
+        small = was;
+        small.rlim_cur = 10; /* a line is torn there */
+        setrlimit(RLIMIT_FSIZE, &small);
+        if (queue_note(q, m, 0, &o, NULL) != ERR_FULL) _exit(2);
+        setrlimit(RLIMIT_FSIZE, &was);
+        if (queue_note(q, m, 1, &o, NULL) != OK) _exit(3);
+        queue_done(q, m, QUEUE_LOCAL, 0);
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    q = open_dir(b);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    assert_int_equal(drain(q), 1);
+    queue_close(q);
+    nothing_left(b);
+}
+
 static void envelopes_refuse_line_breaks(void **state) {
     struct envelope env = envelope();
     struct buf out;
@@ -381,6 +643,12 @@ int main(void) {
         BED(torn_journal),
         BED(full_disk),
         BED(unpublished_segments),
+        BED(small_segments_become_one),
+        BED(moving_is_finished_by_the_next),
+        BED(moving_keeps_leases_back),
+        BED(stragglers_move),
+        BED(journals_are_shortened),
+        BED(journal_owes),
         cmocka_unit_test(envelopes_refuse_line_breaks),
         cmocka_unit_test(schedules),
         cmocka_unit_test(notifications),
