@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,7 +16,7 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
-enum { ACCEPT_AT_ONCE = 64, SLOT_CHUNK = 256, HOSTS = 4096, EXHAUSTED_MS = 50 };
+enum { TRIM_SESSIONS = 16, ACCEPT_AT_ONCE = 64, SLOT_CHUNK = 256, HOSTS = 4096, EXHAUSTED_MS = 50 };
 /* What an epoll event means: the low bits of its data; slot number and generation are above. */
 enum event_kind { KIND_SOCKET, KIND_WATCH, KIND_LISTENER, KIND_READY, KIND_COUNT };
 
@@ -25,6 +26,7 @@ struct slot {
     struct loop *loop;
     uint32_t number, generation;
     _Atomic mono_t deadline;
+    _Atomic mono_t rest_at; /* when an idle session gives memory back; MONO_NEVER: it has */
     struct slot *next_free, *next_ready;
     uint32_t ready_generation;
     uint64_t host; /* where it counts in hosts[] */
@@ -181,7 +183,7 @@ static struct slot *take_slot(struct loop *l) {
     pthread_mutex_init(&s->lock, NULL);
     s->loop = l;
     s->number = (uint32_t)l->slot_count;
-    s->deadline = MONO_NEVER;
+    s->deadline = s->rest_at = MONO_NEVER;
     l->slots[l->slot_count++] = s;
     return s;
 }
@@ -192,7 +194,7 @@ static void end_session(struct loop *l, struct slot *slot) {
 
     slot->session = NULL;
     slot->generation++;
-    slot->deadline = MONO_NEVER;
+    slot->deadline = slot->rest_at = MONO_NEVER;
     pthread_mutex_unlock(&slot->lock);
     session_free(s);
     pthread_mutex_lock(&l->lock);
@@ -267,6 +269,7 @@ static void run_slot(struct loop *l, struct slot *slot) {
         return;
     }
     slot->deadline = session_deadline(s);
+    slot->rest_at = wish == WISH_READ && s->ops->rest ? clock_mono() + LOOP_REST_MS : MONO_NEVER;
     if (wish == WISH_READ) arm(l, slot, EPOLLIN);
     if (wish == WISH_WRITE) arm(l, slot, EPOLLOUT);
     if (wish != WISH_WAIT) arm_watch(l, slot);
@@ -439,10 +442,24 @@ static void *work(void *p) {
     return NULL;
 }
 
+/* A session that says nothing is woken by nobody; it only gets smaller. */
+static bool rest(struct slot *slot, mono_t now) {
+    bool rested = false;
+
+    pthread_mutex_lock(&slot->lock);
+    if (slot->session && !slot->session->waits && slot->rest_at <= now) {
+        slot->session->ops->rest(slot->session);
+        slot->rest_at = MONO_NEVER;
+        rested = true;
+    }
+    pthread_mutex_unlock(&slot->lock);
+    return rested;
+}
+
 /* Call the sessions whose time has come. `stopping`: tell every one to end; `cut`: end those that
  * are left. */
 static size_t sweep(struct loop *l, mono_t now, bool stopping, bool cut) {
-    size_t count, left = 0;
+    size_t count, left = 0, rested = 0;
 
     pthread_mutex_lock(&l->lock);
     count = l->slot_count;
@@ -453,7 +470,10 @@ static size_t sweep(struct loop *l, mono_t now, bool stopping, bool cut) {
         pthread_mutex_lock(&l->lock);
         slot = l->slots[i];
         pthread_mutex_unlock(&l->lock);
-        if (!stopping && slot->deadline > now) continue;
+        if (!stopping && slot->deadline > now) {
+            if (slot->rest_at <= now) rested += rest(slot, now);
+            continue;
+        }
         pthread_mutex_lock(&slot->lock);
         if (!slot->session) {
             pthread_mutex_unlock(&slot->lock);
@@ -470,6 +490,9 @@ static size_t sweep(struct loop *l, mono_t now, bool stopping, bool cut) {
             run_slot(l, slot);
         }
     }
+    /* What they gave back lies between what they kept: the allocator does not look there by itself.
+     */
+    if (rested >= TRIM_SESSIONS) malloc_trim(0);
     return left;
 }
 

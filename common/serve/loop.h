@@ -11,6 +11,7 @@
 #include "serve/session.h"
 
 enum {
+    LOOP_REST_MS = 2000,      /* an idle session gives memory back after this long */
     LOOP_DRAIN_MS = 10 * 1000 /* for sessions to end after loop_stop */
 };
 

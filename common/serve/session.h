@@ -28,6 +28,9 @@ struct session_ops {
     void (*tls_up)(struct session *s, mono_t now);
     /* The server stops: say so and end soon. */
     void (*shutdown)(struct session *s, mono_t now);
+    /* Nothing was said for LOOP_REST_MS: give back memory that only a busy session needs. May be
+     * NULL. */
+    void (*rest)(struct session *s);
     /* Free the engine and all of the host. Never called while the session waits. */
     void (*free)(struct session *s);
 };

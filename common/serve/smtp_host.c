@@ -499,6 +499,18 @@ static void shut_down(struct session *s, mono_t now) {
     smtp_server_shutdown(h->engine, S(""));
 }
 
+static void rest(struct session *s) {
+    struct smtp_host *h = s->host;
+
+    smtp_server_rest(h->engine);
+    if (smtp_server_in_mail(h->engine) || h->waiting != WAIT_NONE) return;
+    arena_release(&h->arena);
+    h->env = (struct envelope){0};
+    h->rcpt_cap = 0;
+    spool_release(&h->spool);
+    buf_release(&h->head);
+}
+
 static void free_host(struct session *s) {
     struct smtp_host *h = s->host;
 
@@ -512,7 +524,7 @@ static void free_host(struct session *s) {
 }
 
 enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e) {
-    static const struct session_ops ops = {events, tls_up, shut_down, free_host};
+    static const struct session_ops ops = {events, tls_up, shut_down, rest, free_host};
     const struct server *server = s->server;
     const struct conf *c = server->conf;
     bool implicit = s->service == SERVICE_SUBMISSIONS;

@@ -744,6 +744,16 @@ void smtp_server_shutdown(struct smtp_server *s, struct slice text) {
 
 // --- questions --------------------------------------------------------------------------------
 
+void smtp_server_rest(struct smtp_server *s) {
+    if (s->has_wait || s->queued) return; // an event may point into them
+    if (!s->line.n) buf_release(&s->line);
+    if (!s->out.n) buf_release(&s->out);
+    if (!s->chunk.n) buf_release(&s->chunk);
+    if (!s->bye.n) buf_release(&s->bye);
+    if (!s->bdat_skip) buf_release(&s->skip_text);
+}
+
+bool smtp_server_in_mail(const struct smtp_server *s) { return s->in_mail; }
 bool smtp_server_is_tls(const struct smtp_server *s) { return s->is_tls; }
 bool smtp_server_is_auth(const struct smtp_server *s) { return s->is_auth; }
 bool smtp_server_is_esmtp(const struct smtp_server *s) { return s->is_ehlo; }

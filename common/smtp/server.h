@@ -164,6 +164,11 @@ void smtp_server_tls_up(struct smtp_server *s, mono_t now);
  * the reply to DATA_END. `text` is copied; empty: "closing for maintenance". */
 void smtp_server_shutdown(struct smtp_server *s, struct slice text);
 
+/* Give back memory that an idle session does not need; nothing else changes. */
+void smtp_server_rest(struct smtp_server *s);
+/* Between MAIL and the answer to DATA_END, or RESET. */
+bool smtp_server_in_mail(const struct smtp_server *s);
+
 /* What has been agreed; for Received fields and logs. */
 bool smtp_server_is_tls(const struct smtp_server *s);
 bool smtp_server_is_auth(const struct smtp_server *s);
