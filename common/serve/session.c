@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -102,6 +104,14 @@ static enum io flush(struct session *s, mono_t now) {
     }
 }
 
+/* The client's next words wait for the kernel to acknowledge its last of the handshake (Nagle), and
+ * we have nothing to say on which that could ride: without this each STARTTLS takes 40 ms more. */
+static void quick_ack(int fd) {
+    int on = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
 /* One step of a handshake. IO_OK: it is done, and the host knows. */
 static enum io shake(struct session *s, mono_t now) {
     struct err e = {0};
@@ -125,6 +135,7 @@ static enum io shake(struct session *s, mono_t now) {
         s->is_broken = true;
     }
     if (r != IO_OK) return r;
+    quick_ack(s->in);
     s->wants_tls = s->is_shaking = false;
     if (s->is_implicit_tls) s->is_implicit_tls = false;
     else s->ops->tls_up(s, now);
