@@ -233,8 +233,19 @@ static void on_rcpt(struct smtp_host *h, const struct smtp_rcpt *r) {
 /* --- the message
  * ---------------------------------------------------------------------------------------- */
 
+/* Does the message begin with text and no header? Then ours is all there is, and must end. (The
+ * separator of an mbox counts as part of a header that follows.) */
+static bool has_no_header(struct slice message) {
+    struct header_iter it;
+    struct header_field f;
+
+    header_begin(&it, message);
+    return header_next(&it, &f) && f.name.n == 0 && !slice_starts(message, S("From ")) &&
+           !slice_starts(message, S(">From "));
+}
+
 /* Trace and, for mail that starts here, what RFC 6409 8 lets a submission server add. */
-static void make_head(struct smtp_host *h, const char *id) {
+static void put_fields(struct smtp_host *h, const char *id) {
     struct session *s = h->session;
     const struct conf *c = s->server->conf;
     struct slice helo = smtp_server_helo(h->engine), message = buf_slice(&h->spool.mem);
@@ -271,6 +282,11 @@ static void make_head(struct smtp_host *h, const char *id) {
 static bool wants_no_tls(const struct smtp_host *h) {
     return !h->env.is_requiretls &&
            slice_ieq(header_value(buf_slice(&h->spool.mem), S("TLS-Required")), S("No"));
+}
+
+static void make_head(struct smtp_host *h, const char *id) {
+    put_fields(h, id);
+    if (has_no_header(buf_slice(&h->spool.mem))) buf_add(&h->head, S("\r\n"));
 }
 
 static void committed(struct queue_op *op) {

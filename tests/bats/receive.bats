@@ -222,6 +222,19 @@ PY
     log_has 'no PROXY header'
 }
 
+@test "swaks speaks PROXY 1 and 2 to the server" {
+    need swaks
+    mail_site "proxy-from 127.0.0.0/8"
+    serve a
+    for version in 1 2; do
+        swaks --server 127.0.0.1 --port "$P" --from zoe@b.test --to ann@a.test --proxy-version $version \
+            --proxy-family "$([[ $version == 1 ]] && echo TCP4 || echo AF_INET)" --proxy-source "192.0.2.1$version" \
+            --proxy-source-port 4000 --proxy-dest 192.0.2.1 --proxy-dest-port 25 >> "$T/log" 2>&1
+        log_has "queued id=.* client=unknown\[192.0.2.1$version\]"
+    done
+    wait_for 10 has_mail a ann 2
+}
+
 @test "a PROXY header from elsewhere is only an unknown command" {
     mail_site
     serve a
@@ -436,6 +449,56 @@ PY
     wait_for 10 has_mail a ann
     wait_for 10 queue_empty a
     ! log_has 'to=[^ ]*c.test .*relay=[^l]'
+}
+
+# --- what is added and what is told ----------------------------------------------------------------
+
+@test "submission adds Date, Message-ID and From where they are missing, and port 25 does not" {
+    mail_site
+    serve a
+    py "$SUB" "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo(); d.login("ann@a.test", "secret")
+assert d.mail("ann@a.test", ["ann@a.test"], b"Subject: bare\r\n\r\nx\r\n.\r\n")[-1].startswith("250")
+d = Dialogue(sys.argv[2]); d.ehlo()
+assert d.mail("zoe@b.test", ["ann@a.test"], b"Subject: as it came\r\n\r\nx\r\n.\r\n")[-1].startswith("250")
+PY
+    wait_for 10 has_mail a ann 2
+    f=$(grep -l 'Subject: bare' a/mail/a.test/ann/Maildir/new/*)
+    for field in Date Message-ID From; do [[ $(grep -c "^$field: " "$f") == 1 ]]; done
+    f=$(grep -l 'Subject: as it came' a/mail/a.test/ann/Maildir/new/*)
+    ! grep -q '^Date: \|^Message-ID: \|^From: ' "$f"
+}
+
+@test "a message without any header keeps its text as text" {
+    mail_site
+    serve a
+    py "$P" <<'PY'
+d = Dialogue(sys.argv[1]); d.ehlo()
+assert d.mail("zoe@b.test", ["ann@a.test"], b"just words\r\nX-Not: a field\r\n.\r\n")[-1].startswith("250")
+PY
+    wait_for 10 has_mail a ann
+    [[ $(sed '1,/^$/d' "$(mail_file a ann)" | tr -d '\r') == $'just words\nX-Not: a field' ]]
+}
+
+@test "the log has one line for a message, with the fields of other mail software; JSON on request" {
+    mail_site
+    serve a
+    py "$TLS" "$P" <<'PY'
+d = Dialogue(sys.argv[1], tls=True); d.ehlo(); d.login("ann@a.test", "secret")
+got = d.mail("ann@a.test", ["ann@a.test", "ann+x@a.test"], b"Message-ID: <one@x>\r\n\r\nx\r\n.\r\n")
+assert got[-1].startswith("250"), got
+d = Dialogue(sys.argv[2]); d.ehlo()
+assert d.mail("", ["ann@a.test"], b"Subject: x\r\n\r\nx\r\n.\r\n")[-1].startswith("250")
+PY
+    log_has ' queued id=[0-9A-Z]{14} client=unknown\[127.0.0.1\] helo=x.test from=<ann@a.test> to=<ann@a.test>,<ann\+x@a.test> nrcpt=2 size=[0-9]+ proto=ESMTPSA sasl_username=ann@a.test tls="TLSv1[^"]*" message-id=<one@x>$'
+    log_has ' queued id=[0-9A-Z]{14} client=.* from=<> to=<ann@a.test> nrcpt=1 '
+    [[ $(grep -c ' queued ' serve-a.err) == 2 ]]
+    stop "$SERVE"
+    sed -i 's/^log text/log json/' a.conf
+    serve a
+    to ann@a.test
+    grep '"event":"queued"' serve-a.err > out
+    json_is 'd["from"] == "<zoe@b.test>" and d["client"] == "unknown[127.0.0.1]" and d["nrcpt"] in ("1", 1)'
 }
 
 # --- traps -----------------------------------------------------------------------------------------
