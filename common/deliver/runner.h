@@ -8,7 +8,7 @@
 #include "queue/queue.h"
 
 enum {
-    RUNNER_BATCH = 64, /* local messages made durable together */
+    RUNNER_BATCH = 256, /* local messages made durable together */
     RUNNER_BATCH_BYTES = 32 * 1024 * 1024,
     RUNNER_PROGRAMS_MAX = 16, /* messages at once that wait for a command of an alias */
     RUNNER_STOP_MS = 5000,

@@ -247,27 +247,39 @@ static int open_below(const struct dir *d, const char *path, int flags) {
     return openat(d->s->root_fd, full, flags | O_CLOEXEC);
 }
 
+/* File systems that were synced whole. */
+struct synced {
+    dev_t done[8];
+    size_t n;
+};
+
+/* Sync the file system of `fd`, once. False: it must be done file by file, or (with errno) it
+ * failed. */
+static bool sync_whole(struct synced *s, int fd) {
+    struct stat st;
+
+    errno = 0;
+    if (fstat(fd, &st) < 0) return false;
+    for (size_t k = 0; k < s->n; k++)
+        if (s->done[k] == st.st_dev) return true;
+    if (s->n == COUNT_OF(s->done) || syncfs(fd) < 0) return false;
+    s->done[s->n++] = st.st_dev;
+    return true;
+}
+
 /* Make the contents durable: few files one by one, many by one call for the file system. */
 static void sync_items(struct store_batch *b) {
-    dev_t done[8];
-    size_t n_done = 0;
+    struct synced whole = {0};
 
     for (size_t i = 0; i < b->n; i++) {
         struct item *it = b->items[i];
         const struct dir *d = &b->dirs[it->dir];
-        struct stat st;
-        bool was_done = false;
         int fd;
 
         if (it->err.code) continue;
-        if (b->n > FSYNC_FEW && fstat(d->s->root_fd, &st) == 0) {
-            for (size_t k = 0; k < n_done; k++) was_done = was_done || done[k] == st.st_dev;
-            if (was_done) continue;
-            if (n_done < sizeof done / sizeof done[0]) {
-                if (syncfs(d->s->root_fd) == 0) {
-                    done[n_done++] = st.st_dev;
-                    continue;
-                }
+        if (b->n > FSYNC_FEW) {
+            if (sync_whole(&whole, d->s->root_fd)) continue;
+            if (errno) {
                 /* nobody knows whose data it was: none is promised */
                 for (size_t k = 0; k < b->n; k++)
                     if (!b->items[k]->err.code) err_sys(&b->items[k]->err, "cannot sync messages");
@@ -334,6 +346,7 @@ static void publish(struct store_batch *b, struct item *it) {
 
 enum err_code store_batch_commit(struct store_batch *b, struct err *e) {
     const struct err *first = NULL;
+    struct synced whole = {0};
 
     if (b->is_committed) return err_set(e, ERR_BUG, "a batch is committed once");
     b->is_committed = true;
@@ -342,8 +355,10 @@ enum err_code store_batch_commit(struct store_batch *b, struct err *e) {
         if (!b->items[i]->err.code) publish(b, b->items[i]);
     for (size_t k = 0; k < b->n_dirs; k++) {
         int sys = 0;
+        bool is_whole = b->n_dirs > FSYNC_FEW && sync_whole(&whole, b->dirs[k].s->root_fd);
 
-        for (int sub = 0; sub < 2; sub++) {
+        if (b->n_dirs > FSYNC_FEW && !is_whole) sys = errno;
+        for (int sub = 0; sub < 2 && !is_whole; sub++) {
             int fd = open_below(&b->dirs[k], sub ? "cur" : "new", O_RDONLY | O_DIRECTORY);
             bool is_used = sub == 0;
 
