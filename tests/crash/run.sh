@@ -1,5 +1,18 @@
 #!/bin/bash
-# kill -9 of serve and queue-run at random moments under load; then every message that was answered 250 must be
-# there, whole. CRASH_ROUNDS rounds (50). Ends with one summary line.
+# First the fault matrix: each write, sync, rename, unlink, cut and open fails once (FAULT_CASES places of each kind,
+# 2; build/crash/matrix has the table). Then kill -9 of serve and queue-run at random moments under load, CRASH_ROUNDS
+# rounds (50). After either every message that was answered 250 must be there, whole. Ends with one summary line.
 cd "$(dirname "$0")/../.." || exit 1
-exec python3 tests/crash/crash.py "${POSTBAG:-$PWD/build/release/postbag}" "${CRASH_ROUNDS:-50}"
+binary=${POSTBAG:-$PWD/build/release/postbag}
+mkdir -p build/crash
+"${CC:-cc}" -O1 -shared -fPIC -o build/crash/fault.so tests/crash/fault.c -ldl || exit 1
+python3 tests/crash/faults.py "$binary" "$PWD/build/crash/fault.so" "${FAULT_CASES:-2}" > build/crash/matrix
+status=$?
+cat build/crash/matrix
+[ $status = 0 ] || exit 1
+faults=$(tail -n 1 build/crash/matrix)
+random=$(python3 tests/crash/crash.py "$binary" "${CRASH_ROUNDS:-50}")
+status=$?
+[ $status = 0 ] || echo "$random"
+echo "$faults; $(tail -n 1 <<< "$random")"
+exit $status
