@@ -82,6 +82,8 @@ struct queue {
     struct heap heap[QUEUE_LANES];
     unsigned wakes;
     _Atomic unsigned flushes;
+    _Atomic unsigned owing; /* segments whose journal could not be written */
+    mono_t paid_at;         /* when that was tried again last */
 };
 
 /* The header of a record. */
@@ -119,6 +121,8 @@ enum err_code journal_add(struct queue *q, struct segment *s, const char *id, in
                           const char *word, struct slice detail, struct err *e);
 /* Write what is owed to the journal of `s`, if anything. With `lock` held. */
 enum err_code journal_pay(struct queue *q, struct segment *s, struct err *e);
+/* Forget what is owed to the journal of `s`. */
+void journal_forgive(struct queue *q, struct segment *s);
 /* The text of one line, LF included, appended to `out`. */
 void journal_format(struct buf *out, wall_t at, const char *id, int rcpt, const char *word,
                     struct slice detail);

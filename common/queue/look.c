@@ -352,7 +352,7 @@ static enum err_code note_request(struct queue *q, enum queue_verb verb, const c
             if (code == OK) code = file_sync(s.journal_fd, "the queue's journal", e);
             *done = code == OK;
         }
-        buf_release(&s.owed);
+        journal_forgive(q, &s);
         fd_close(&s.journal_fd);
         fd_close(&s.fd);
     }

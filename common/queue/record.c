@@ -195,12 +195,17 @@ static enum err_code append(struct queue *q, struct segment *s, struct slice tex
     return code;
 }
 
+void journal_forgive(struct queue *q, struct segment *s) {
+    if (s->owed.n > 0) q->owing--;
+    buf_release(&s->owed);
+}
+
 enum err_code journal_pay(struct queue *q, struct segment *s, struct err *e) {
     enum err_code code;
 
     if (s->owed.n == 0) return OK;
     code = append(q, s, buf_slice(&s->owed), e);
-    if (code == OK) buf_release(&s->owed);
+    if (code == OK) journal_forgive(q, s);
     return code;
 }
 
@@ -220,8 +225,11 @@ enum err_code journal_add(struct queue *q, struct segment *s, const char *id, in
     if (code != OK) {
         /* Written when there is room again. A line that is there twice says the same twice, but for
          * the count of attempts. */
-        if (s->owed.max == 0) buf_init(&s->owed, JOURNAL_OWED_MAX);
+        bool is_first = s->owed.n == 0;
+
+        if (is_first) buf_init(&s->owed, JOURNAL_OWED_MAX);
         if (!buf_add(&s->owed, buf_slice(&line))) s->owed.bad = false;
+        else q->owing += is_first;
     }
     buf_release(&line);
     return code;

@@ -12,7 +12,10 @@
 #include "sys/file.h"
 #include "sys/lock.h"
 
-enum { SYNC_AT_ONCE = 256 }; /* journals, in queue_sync_all */
+enum {
+    SYNC_AT_ONCE = 256, /* journals, in queue_sync_all */
+    PAY_EVERY_MS = 1000 /* a journal that could not be written is tried again */
+};
 
 enum err_code queue_open(const char *dir, const struct log *log, struct queue **out,
                          struct err *e) {
@@ -108,12 +111,23 @@ void queue_line_out(struct queue *q, struct queue_msg *m) {
     sift(h, i);
 }
 
+/* While what was done cannot be noted, nothing more is begun: a crash would do it again. With
+ * `lock` held. */
+static bool is_stuck(struct queue *q) {
+    if (q->owing > 0 && clock_mono() - q->paid_at >= PAY_EVERY_MS) {
+        q->paid_at = clock_mono();
+        for (struct segment *s = q->segments; s; s = s->next)
+            if (journal_pay(q, s, NULL) != OK) break;
+    }
+    return q->owing > 0;
+}
+
 struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now) {
     struct heap *h = &q->heap[lane];
     struct queue_msg *m = NULL;
 
     pthread_mutex_lock(&q->lock);
-    if (h->n > 0 && h->v[0]->due <= now) {
+    if (h->n > 0 && h->v[0]->due <= now && !is_stuck(q)) {
         m = h->v[0];
         queue_line_out(q, m);
         m->is_out = true;
@@ -152,6 +166,7 @@ void queue_wait(struct queue *q, enum queue_lane lane, unsigned wakes, unsigned 
         mono_t until = end;
         struct timespec at;
 
+        if (q->owing > 0 && left_s < 1) left_s = 1; /* nothing is begun meanwhile */
         if (left_s <= 0 || clock_mono() >= end) break;
         /* The first that is due ends the wait, and so does a message that comes before it. */
         if (left_s * 1000 < until - clock_mono()) until = clock_mono() + left_s * 1000;
@@ -180,7 +195,8 @@ bool queue_is_idle(struct queue *q, wall_t now) {
 
     pthread_mutex_lock(&q->lock);
     idle = q->out_count == 0;
-    for (int i = 0; i < QUEUE_LANES; i++) idle &= q->heap[i].n == 0 || q->heap[i].v[0]->due > now;
+    for (int i = 0; i < QUEUE_LANES && !q->owing; i++)
+        idle &= q->heap[i].n == 0 || q->heap[i].v[0]->due > now;
     pthread_mutex_unlock(&q->lock);
     return idle;
 }
@@ -209,7 +225,7 @@ void segment_end(struct queue *q, struct segment *s) {
                       slice_str(s->name), "why", slice_str(strerror(errno)), NULL);
     }
     if (!gone) journal_pay(q, s, NULL);
-    buf_release(&s->owed);
+    journal_forgive(q, s);
     fd_close(&s->fd);
     fd_close(&s->journal_fd);
     free(s);

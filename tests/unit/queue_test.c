@@ -551,6 +551,8 @@ static void journal_owes(void **state) {
         small.rlim_cur = 10; /* a line is torn there */
         setrlimit(RLIMIT_FSIZE, &small);
         if (queue_note(q, m, 0, &o, NULL) != ERR_FULL) _exit(2);
+        /* Nothing is begun that could not be noted either. */
+        if (take(q)) _exit(4);
         setrlimit(RLIMIT_FSIZE, &was);
         if (queue_note(q, m, 1, &o, NULL) != OK) _exit(3);
         queue_done(q, m, QUEUE_LOCAL, 0);
