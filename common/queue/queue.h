@@ -82,11 +82,13 @@ enum queue_lane { QUEUE_LOCAL, QUEUE_REMOTE, QUEUE_LANES };
 enum queue_state { QUEUE_PENDING, QUEUE_DELIVERED, QUEUE_FAILED };
 
 /* Lease every segment that nobody else works on, read it, and line its messages up; at most as many
- * segments as a quarter of the descriptors. May be called again to find new segments. `*held` (may
- * be NULL) gets the number of segments others hold. From then on messages that are put in by this
- * process are lined up too. */
+ * segments as a quarter of the descriptors; many small segments are made one first, and one that
+ * cannot be read does not keep the others (the error is that of the first). May be called again to
+ * find new segments. `*held` (may be NULL) gets the number of segments others hold. From then on
+ * messages that are put in by this process are lined up too. */
 enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e);
-/* The next message of `lane` whose time has come, or NULL. */
+/* The next message of `lane` whose time has come, or NULL; none while a journal cannot be written.
+ */
 struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now);
 /* When the next message of `lane` is due; INT64_MAX: none. */
 wall_t queue_due(struct queue *q, enum queue_lane lane);
@@ -167,7 +169,8 @@ enum queue_verb { QUEUE_HOLD, QUEUE_RELEASE, QUEUE_DROP, QUEUE_FLUSH };
 /* `id` NULL only for QUEUE_FLUSH: all. Waits up to `timeout_ms` for a holder; ERR_TIMEOUT. */
 enum err_code queue_request(struct queue *q, enum queue_verb verb, const char *id,
                             unsigned timeout_ms, struct err *e);
-/* Carry out what others asked for. Called by the process that holds leases, now and then. */
+/* Carry out what others asked for, and write anew what is mostly finished. Called by the process
+ * that holds leases, now and then. */
 void queue_obey(struct queue *q);
 
 #endif

@@ -283,3 +283,79 @@ void conform_many_writers(struct queue_bed *b) {
     assert_int_equal(n, WRITERS * EACH);
     queue_close(q);
 }
+
+static bool look_at(const struct queue_entry *e, void *p) {
+    unsigned *seen = p;
+
+    assert_int_equal(e->env->rcpt_count, 2);
+    seen[0]++;
+    seen[1] += e->attempts;
+    seen[2] += e->state[0] == QUEUE_DELIVERED;
+    seen[3] += e->state[1] == QUEUE_PENDING;
+    seen[4] += slice_eq(e->detail[1], S("{\"text\":\"x\"}"));
+    seen[5] += e->next == 5000;
+    return seen[6] == 0; /* asked to end after the first */
+}
+
+static void see_line(wall_t at, int rcpt, struct slice word, struct slice detail, void *user) {
+    unsigned *n = user;
+
+    (void)detail;
+    assert_true(at > 1000000);
+    n[0]++;
+    n[1] += rcpt == 0 && slice_eq(word, S("delivered"));
+    n[2] += rcpt == 1 && slice_eq(word, S("deferred"));
+}
+
+/* Who looks needs no lease and sees what the holder of it noted. */
+void conform_list_and_story(struct queue_bed *b) {
+    struct queue *q = b->open(b), *other = b->open(b);
+    char id[2][QUEUE_ID_MAX];
+    struct queue_msg *m;
+    unsigned seen[7] = {0}, one[7] = {[6] = 1}, lines[3] = {0};
+
+    put(q, "x\r\n", id[0]);
+    put(q, "y\r\n", id[1]);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    for (int i = 0; i < 2; i++) {
+        m = take(q);
+        assert_non_null(m);
+        settle(q, m, 0, QUEUE_DELIVERED);
+        settle(q, m, 1, QUEUE_PENDING);
+        queue_done(q, m, QUEUE_REMOTE, 5000);
+    }
+    assert_int_equal(queue_walk(other, false, look_at, seen, NULL), OK);
+    for (int i = 0; i < 6; i++) assert_int_equal(seen[i], 2);
+    assert_int_equal(queue_walk(other, false, look_at, one, NULL), OK);
+    assert_int_equal(one[0], 1);
+    assert_int_equal(queue_story(other, id[1], see_line, lines, NULL), OK);
+    assert_int_equal(lines[0], 3);
+    assert_int_equal(lines[1], 1);
+    assert_int_equal(lines[2], 1);
+    while ((m = queue_next(q, QUEUE_REMOTE, 5000))) {
+        settle(q, m, 1, QUEUE_FAILED); /* a bounce is the end */
+        queue_done(q, m, QUEUE_LOCAL, 0);
+    }
+    queue_close(q);
+    memset(seen, 0, sizeof seen);
+    assert_int_equal(queue_walk(other, false, look_at, seen, NULL), OK);
+    assert_int_equal(seen[0], 0);
+    queue_close(other);
+}
+
+/* What is over a bound is refused, and leaves nothing. */
+void conform_limits(struct queue_bed *b) {
+    struct queue *q = b->open(b);
+    struct envelope env = envelope();
+    char id[QUEUE_ID_MAX] = "", *text = malloc(ENVELOPE_BYTES_MAX + 1);
+    struct err e = {0};
+
+    assert_non_null(text);
+    memset(text, 'x', ENVELOPE_BYTES_MAX + 1);
+    env.envid = slice_of(text, ENVELOPE_BYTES_MAX + 1);
+    assert_int_not_equal(queue_put(q, &env, S(""), NULL, id, &e), OK);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    assert_null(take(q));
+    free(text);
+    queue_close(q);
+}

@@ -18,5 +18,7 @@ void conform_leases_are_exclusive(struct queue_bed *b);
 void conform_hold_release_drop(struct queue_bed *b);
 void conform_large_message(struct queue_bed *b);
 void conform_many_writers(struct queue_bed *b);
+void conform_list_and_story(struct queue_bed *b);
+void conform_limits(struct queue_bed *b);
 
 #endif

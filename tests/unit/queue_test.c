@@ -80,6 +80,8 @@ CONFORM(leases_are_exclusive)
 CONFORM(hold_release_drop)
 CONFORM(large_message)
 CONFORM(many_writers)
+CONFORM(list_and_story)
+CONFORM(limits)
 
 /* The path of the only segment. */
 static void only_segment(struct queue_bed *b, char path[512]) {
@@ -639,6 +641,8 @@ int main(void) {
         BED(hold_release_drop_case),
         BED(large_message_case),
         BED(many_writers_case),
+        BED(list_and_story_case),
+        BED(limits_case),
         BED(torn_at_every_byte),
         BED(damaged_in_the_middle),
         BED(damaged_header),
