@@ -743,3 +743,14 @@ assert d.ask("MAIL FROM:<zoe@b.test>").startswith("452 4.3.1")
 assert d.ask("MAIL FROM:<zoe@b.test> SIZE=60000000").startswith("552 5.3.4")
 PY
 }
+
+@test "settings out of their bounds are refused by name" {
+    for line in 'client-limit 0' 'connection-limit 1000001' 'proxy-from 192.0.2.0/33' 'xclient-from nowhere' \
+        'disk-reserve 1' 'hold-limit soon' 'alias-commands perhaps'; do
+        echo "$line" > c.conf
+        run_postbag 78 config check -C c.conf
+        err_has "c.conf:1"
+    done
+    printf 'client-limit 1\nconnection-limit 1000000\nproxy-from 192.0.2.0/24 2001:db8::/32\nxclient-from none\n' > c.conf
+    run_postbag 0 config check -C c.conf
+}
