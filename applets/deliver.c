@@ -85,6 +85,9 @@ static enum err_code to_users(struct context *ctx, const struct args *args, stru
                 if (ends[k].is_dead)
                     code = err_mail(e, ERR_NOT_FOUND, STATUS(5, 1, 1), "no such user: %.*s",
                                     SP(ends[k].address));
+                else if (ends[k].is_program)
+                    code = err_mail(e, ERR_UNSUPPORTED, STATUS(5, 3, 5),
+                                    "%.*s is for serve and queue-run", SP(ends[k].address));
                 else if (!ends[k].is_local)
                     code = err_mail(e, ERR_NOT_FOUND, STATUS(5, 1, 1),
                                     "%.*s is not here; use sendmail", SP(ends[k].address));

@@ -296,7 +296,7 @@ static void dry_end(struct dry *d, struct slice rcpt, const struct rcpt_end *end
     struct json j, *json = d->json ? &j : NULL;
     const char *what = "route";
 
-    if (end && !end->is_local && !end->is_dead &&
+    if (end && rcpt_end_is_remote(end) &&
         route_find(d->resolver, d->ctx->conf, domain, true, &d->s->arena, &route, &e) != OK) {
         route.code = e.code;
         route.err = e;
@@ -304,6 +304,7 @@ static void dry_end(struct dry *d, struct slice rcpt, const struct rcpt_end *end
     if (!end) what = "error";
     else if (end->is_dead) what = "no such user", why = NULL;
     else if (end->is_local) what = "mailbox";
+    else if (end->is_program) what = "command or file";
     else if (route.code != OK) what = "no route", why = &route.err;
     d->is_bad |= !end || end->is_dead || (why && !err_is_temporary(why));
     if (json) {
@@ -315,7 +316,7 @@ static void dry_end(struct dry *d, struct slice rcpt, const struct rcpt_end *end
         if (end) json_str(json, "address", end->address);
         json_str(json, "result", slice_str(what));
         if (why) json_str(json, "why", slice_str(why->msg));
-        if (end && !end->is_local && !end->is_dead) {
+        if (end && rcpt_end_is_remote(end)) {
             json_str(json, "route", slice_str(route_kind_name(route.kind)));
             put_hosts(d, &route, json);
         }
@@ -326,7 +327,7 @@ static void dry_end(struct dry *d, struct slice rcpt, const struct rcpt_end *end
     fprintf(out, "to       %.*s", SP(rcpt));
     if (end && !slice_eq(end->address, rcpt)) fprintf(out, " -> %.*s", SP(end->address));
     if (why) fprintf(out, ": %s: %s\n", what, why->msg);
-    else if (end && (end->is_local || end->is_dead)) fprintf(out, ": %s\n", what);
+    else if (end && !rcpt_end_is_remote(end)) fprintf(out, ": %s\n", what);
     else {
         fprintf(out, ": %s", route_kind_name(route.kind));
         put_hosts(d, &route, NULL);
@@ -447,9 +448,10 @@ static int verify(struct context *ctx) {
         }
         for (size_t k = 0; k < count; k++)
             fprintf(ctx->out, "%s: %s %.*s\n", ctx->operands[i],
-                    ends[k].is_dead    ? "no such user"
-                    : ends[k].is_local ? "mailbox"
-                                       : "elsewhere",
+                    ends[k].is_dead      ? "no such user"
+                    : ends[k].is_local   ? "mailbox"
+                    : ends[k].is_program ? "command or file"
+                                         : "elsewhere",
                     SP(ends[k].address));
     }
     arena_release(&a);

@@ -36,6 +36,10 @@ struct rcpt_end {
     struct slice owner;   /* sender from here on: the list's alias has an "owner-NAME"; or empty */
     struct account *account; /* local */
 };
+/* Does mail for this end leave the host? */
+static inline bool rcpt_end_is_remote(const struct rcpt_end *end) {
+    return !end->is_local && !end->is_dead && !end->is_program;
+}
 /* Follow aliases from `address` to their ends, each once, in `a`. The value "@domain" means the
  * same local part there. Loops are cut; a name in an alias that is nobody's gives ERR_NOT_FOUND
  * (5.1.1) for the whole. ERR_LIMIT: more than RCPT_EXPANSION_MAX or deeper than ALIAS_DEPTH_MAX

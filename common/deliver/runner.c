@@ -39,10 +39,6 @@ static bool add_item(struct job *j, size_t rcpt, struct local_item **out) {
     return true;
 }
 
-static bool is_remote(const struct rcpt_end *end) {
-    return !end->is_local && !end->is_dead && !end->is_program;
-}
-
 /* Remote ends of an alias become a message of their own, with the same sender, or with the owner of
  * the list they are in. What has no sender keeps none, so that notifications cannot loop. */
 static enum err_code forward(struct runner *r, struct job *j, const struct envelope_rcpt *was,
@@ -57,10 +53,11 @@ static enum err_code forward(struct runner *r, struct job *j, const struct envel
     for (size_t first = 0; code == OK && first < count; first++) {
         char id[QUEUE_ID_MAX] = "";
 
-        if (done[first] || !is_remote(&ends[first])) continue;
+        if (done[first] || !rcpt_end_is_remote(&ends[first])) continue;
         env.rcpt_count = 0;
         for (size_t i = first; i < count; i++) {
-            if (!is_remote(&ends[i]) || !slice_eq(ends[i].owner, ends[first].owner)) continue;
+            if (!rcpt_end_is_remote(&ends[i]) || !slice_eq(ends[i].owner, ends[first].owner))
+                continue;
             rcpts[env.rcpt_count] = *was;
             rcpts[env.rcpt_count++].address = ends[i].address;
             done[i] = true;
@@ -116,7 +113,7 @@ static void deliver_rcpt(struct runner *r, struct job *j, size_t i, struct local
         struct local_item *item;
         char key[64];
 
-        if (is_remote(&ends[k])) continue;
+        if (rcpt_end_is_remote(&ends[k])) continue;
         if (!add_item(j, i, &item)) {
             err_mail(&e, ERR_MEMORY, STATUS(4, 3, 0), "no memory to deliver");
             job_set_err(j, i, &e);

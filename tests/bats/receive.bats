@@ -374,6 +374,10 @@ PY
     echo 'alias-commands yes' >> a.conf
     serve a
     to cmd@a.test file@a.test file@a.test
+    run_postbag 0 sendmail -C a.conf -bv cmd@a.test ann@a.test
+    out_has "cmd@a.test: command or file |cat"
+    run_postbag 0 sendmail -C a.conf --dry-run file@a.test <<< $'Subject: x\n\nx'
+    out_has "$O/box: command or file"
     wait_for 10 queue_empty a
     grep -q '^From zoe@b.test ' "$O/out"
     grep -q '^Subject: to cmd@a.test$' "$O/out"
