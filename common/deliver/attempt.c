@@ -252,6 +252,7 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
         .rcpt_count = l->n,
         .size = a->body.size,
         .is_8bit = a->env->is_8bit,
+        .is_binary = a->env->is_binary,
         .is_smtputf8 = l->fit.needs_utf8,
         .is_requiretls = a->env->is_requiretls,
         .ret = a->env->ret == RET_FULL   ? SMTP_RET_FULL

@@ -51,6 +51,9 @@ struct smtp_client {
     size_t v_count, rcpt_sent, rcpt_seen, accepted, final_next;
     struct arena texts;
     struct smtp_dot_encoder dot;
+    bool is_bdat, chunk_failed, is_ending; // is_ending: the last chunk waits for its turn
+    struct buf chunk;     /* BDAT: gathered, not yet sent */
+    unsigned chunks_open; /* BDATs without a reply */
     uint64_t offset;
     bool asked_body, stops_after;
     struct smtp_client_event queue[QUEUE_MAX];
@@ -257,7 +260,8 @@ static void say_mail(struct smtp_client *c) {
     buf_addf(&c->out, "MAIL FROM:<%.*s>", SP(m->sender));
     if ((x & SMTP_EXT_SIZE) && m->size)
         buf_addf(&c->out, " SIZE=%llu", (unsigned long long)m->size);
-    if ((x & SMTP_EXT_8BITMIME) && (m->is_8bit || m->is_smtputf8))
+    if (m->is_binary) buf_add(&c->out, S(" BODY=BINARYMIME"));
+    else if ((x & SMTP_EXT_8BITMIME) && (m->is_8bit || m->is_smtputf8))
         buf_add(&c->out, S(" BODY=8BITMIME"));
     if (m->is_smtputf8) buf_add(&c->out, S(" SMTPUTF8"));
     if (m->is_requiretls) buf_add(&c->out, S(" REQUIRETLS"));
@@ -290,6 +294,16 @@ static void message_over(struct smtp_client *c) {
     else ready(c);
 }
 
+static void begin_body(struct smtp_client *c) {
+    c->state = BODY;
+    c->stage = SMTP_STAGE_BODY;
+    c->dot = (struct smtp_dot_encoder){.is_raw = c->is_bdat};
+    c->offset = 0;
+    c->chunks_open = 0;
+    c->chunk_failed = c->is_ending = false;
+    arm(c);
+}
+
 // Send what of the envelope may go now; go on to DATA when all of it is answered.
 static void envelope(struct smtp_client *c) {
     size_t window = c->config.window ? c->config.window : SMTP_CLIENT_WINDOW;
@@ -313,6 +327,10 @@ static void envelope(struct smtp_client *c) {
     if (!c->accepted || c->config.stop_after == SMTP_STAGE_RCPT) {
         judge_rest(c, SMTP_CLASS_TEMPORARY, c->stage, 0, STATUS(4, 0, 0), S("stopped on request"));
         message_over(c);
+        return;
+    }
+    if (c->is_bdat) {
+        begin_body(c);
         return;
     }
     buf_add(&c->out, S("DATA\r\n"));
@@ -362,6 +380,48 @@ static void final_reply(struct smtp_client *c, const struct smtp_reply *r) {
         }
     } else judge_rest(c, class, SMTP_STAGE_END, r->code, r->status, r->text);
     c->needs_rset = false;
+    message_over(c);
+}
+
+// --- BDAT (RFC 3030) ---------------------------------------------------------------------------
+
+static void send_chunk(struct smtp_client *c, bool is_last) {
+    buf_addf(&c->out, "BDAT %zu%s\r\n", c->chunk.n, is_last ? " LAST" : "");
+    buf_add(&c->out, buf_slice(&c->chunk));
+    buf_reset(&c->chunk);
+    c->chunks_open++;
+    arm(c);
+}
+
+// May a chunk go now?
+static bool has_window(const struct smtp_client *c) {
+    return c->chunks_open < (pipelines(c) ? SMTP_CLIENT_CHUNKS_MAX : 1);
+}
+
+static void end_body(struct smtp_client *c) {
+    if (c->is_bdat) send_chunk(c, true);
+    c->state = FINAL;
+    c->stage = SMTP_STAGE_END;
+    c->final_next = next_accepted(c, 0);
+    arm(c);
+}
+
+// The reply to a chunk that is not the last, or to any once one was refused: then all that is on its
+// way is answered first, and RSET follows.
+static void chunk_reply(struct smtp_client *c, const struct smtp_reply *r) {
+    enum smtp_class class = smtp_reply_class(SMTP_STAGE_END, r->code);
+    c->chunks_open--;
+    if (class != SMTP_CLASS_OK && !c->chunk_failed) {
+        judge_rest(c, class, SMTP_STAGE_BODY, r->code, r->status, r->text);
+        c->chunk_failed = true;
+    }
+    if (!c->chunk_failed || c->chunks_open) {
+        if (c->is_ending && !c->chunk_failed && c->state == BODY) end_body(c);
+        arm(c);
+        return;
+    }
+    buf_reset(&c->chunk);
+    c->needs_rset = true;
     message_over(c);
 }
 
@@ -439,19 +499,21 @@ static void on_reply(struct smtp_client *c, struct smtp_reply *r) {
         break;
     case DATA:
         if (class == SMTP_CLASS_OK && r->code == 354) {
-            c->state = BODY;
-            c->stage = SMTP_STAGE_BODY;
-            c->dot = (struct smtp_dot_encoder){0};
-            c->offset = 0;
-            arm(c);
+            begin_body(c);
         } else {
             judge_rest(c, class == SMTP_CLASS_OK ? SMTP_CLASS_TEMPORARY : class, SMTP_STAGE_DATA,
                        r->code, r->status, r->text);
             message_over(c);
         }
         break;
-    case BODY: refused(c, r, ERR_PROTO, class == SMTP_CLASS_OK); break;
-    case FINAL: final_reply(c, r); break;
+    case BODY:
+        if (c->chunks_open) chunk_reply(c, r);
+        else refused(c, r, ERR_PROTO, class == SMTP_CLASS_OK);
+        break;
+    case FINAL:
+        if (c->chunks_open > 1 || c->chunk_failed) chunk_reply(c, r);
+        else final_reply(c, r);
+        break;
     case QUITTING_RSET: say_quit(c); break;
     case QUITTING:
         push(c, SMTP_CLIENT_CLOSED);
@@ -475,6 +537,7 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config, mon
     buf_init(&c->user, SASL_NAME_MAX + 1);
     buf_init(&c->password, SASL_PASSWORD_MAX + 1);
     buf_init(&c->out, OUT_MAX);
+    buf_init(&c->chunk, SMTP_CLIENT_CHUNK + 4 * SMTP_CLIENT_BODY_MAX);
     arena_init(&c->texts, SMTP_CLIENT_TEXT_MAX);
     smtp_reply_parser_init(&c->parser);
     if (!buf_add(&c->ehlo_name, config->ehlo_name) || !buf_add(&c->user, config->user) ||
@@ -494,6 +557,7 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config, mon
 void smtp_client_free(struct smtp_client *c) {
     if (!c) return;
     sasl_client_release(&c->sasl);
+    buf_release(&c->chunk);
     wipe(&c->user);
     wipe(&c->password);
     wipe(&c->out);
@@ -588,7 +652,12 @@ bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ev) {
         return true;
     }
     *ev = (struct smtp_client_event){.stage = c->stage};
-    if (c->state != BODY || c->out.n >= OUT_HIGH) return false;
+    if (c->state != BODY || c->out.n >= OUT_HIGH || c->chunk_failed || c->is_ending) return false;
+    if (c->chunk.n >= SMTP_CLIENT_CHUNK) {
+        if (!has_window(c)) return false;
+        send_chunk(c, false);
+        return false; // what is in `out` goes first
+    }
     ev->type = SMTP_CLIENT_NEED_BODY;
     ev->offset = c->offset;
     if (c->asked_body) return false;
@@ -646,10 +715,14 @@ bool smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
     uint32_t x = c->caps.exts;
     const char *why = NULL;
     struct mail_status st = STATUS(5, 6, 7);
+    c->is_bdat = (x & SMTP_EXT_CHUNKING) && !c->config.is_lmtp;
     if (m->is_smtputf8 && !(x & SMTP_EXT_SMTPUTF8)) why = "the server does not offer SMTPUTF8";
     else if (m->is_requiretls && (!(x & SMTP_EXT_REQUIRETLS) || !c->is_tls)) {
         st = STATUS(5, 7, 30);
         why = "the server does not offer REQUIRETLS";
+    } else if (m->is_binary && (!c->is_bdat || !(x & SMTP_EXT_BINARYMIME))) {
+        st = STATUS(5, 6, 1);
+        why = "the server does not take BINARYMIME";
     } else if ((x & SMTP_EXT_SIZE) && c->caps.size_max && m->size > c->caps.size_max) {
         st = STATUS(5, 3, 4);
         why = "the message is bigger than the server takes";
@@ -677,7 +750,9 @@ void smtp_client_quit(struct smtp_client *c) {
 size_t smtp_client_body(struct smtp_client *c, struct slice chunk) {
     if (c->state != BODY || c->out.n >= OUT_HIGH) return 0;
     chunk = slice_first(chunk, SMTP_CLIENT_BODY_MAX);
-    if (!smtp_dot_put(&c->dot, chunk, &c->out)) {
+    bool ok = c->m->is_binary ? buf_add(&c->chunk, chunk)
+                              : smtp_dot_put(&c->dot, chunk, c->is_bdat ? &c->chunk : &c->out);
+    if (!ok) {
         fail(c, ERR_MEMORY, STATUS(4, 3, 0), "out of memory");
         return 0;
     }
@@ -688,11 +763,9 @@ size_t smtp_client_body(struct smtp_client *c, struct slice chunk) {
 
 void smtp_client_body_end(struct smtp_client *c) {
     if (c->state != BODY) return;
-    smtp_dot_end(&c->dot, &c->out);
-    c->state = FINAL;
-    c->stage = SMTP_STAGE_END;
-    c->final_next = next_accepted(c, 0);
-    arm(c);
+    if (!c->m->is_binary) smtp_dot_end(&c->dot, c->is_bdat ? &c->chunk : &c->out);
+    c->is_ending = c->is_bdat && !has_window(c);
+    if (!c->is_ending) end_body(c);
 }
 
 void smtp_client_body_fail(struct smtp_client *c, const struct err *why) {

@@ -33,6 +33,8 @@ enum smtp_client_tls {
 enum {
     SMTP_CLIENT_WINDOW = 100,      /* RCPTs on their way at once with PIPELINING */
     SMTP_CLIENT_RCPT_MAX = 10000,  /* recipients of one message */
+    SMTP_CLIENT_CHUNK = 64 * 1024, /* octets of a BDAT, about */
+    SMTP_CLIENT_CHUNKS_MAX = 8,    /* BDATs without a reply at once */
     SMTP_CLIENT_BODY_MAX = 16384,  /* bytes taken by one smtp_client_body */
     SMTP_CLIENT_TEXT_MAX = 1 << 20 /* reply texts kept for one message */
 };
@@ -63,6 +65,7 @@ struct smtp_client_message {
     size_t rcpt_count;  /* 1..SMTP_CLIENT_RCPT_MAX */
     uint64_t size;      /* octets about, for SIZE; 0: unknown */
     bool is_8bit;       /* BODY=8BITMIME when offered; sent as it is when not (S-2) */
+    bool is_binary;     /* BODY=BINARYMIME and BDAT; not offered: permanent 5.6.1 for all */
     bool is_smtputf8;   /* SMTPUTF8; not offered: permanent 5.6.7 for all */
     bool is_requiretls; /* RFC 8689; not offered: permanent 5.7.30 for all */
     enum smtp_ret ret;
@@ -124,7 +127,10 @@ void smtp_client_tls_up(struct smtp_client *c, mono_t now);
 bool smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m);
 /* After READY: QUIT (with RSET before it when a transaction is open). */
 void smtp_client_quit(struct smtp_client *c);
-/* After NEED_BODY: bytes of the message, lines ending in CRLF or LF, split anywhere. Returns how
+/* With CHUNKING (RFC 3030) the message goes in BDAT chunks of SMTP_CLIENT_CHUNK, several on their way
+ * at once with PIPELINING; LMTP uses DATA. What is binary goes octet for octet.
+ *
+ * After NEED_BODY: bytes of the message, lines ending in CRLF or LF, split anywhere. Returns how
  * many were taken (at most SMTP_CLIENT_BODY_MAX). What goes out has CRLF everywhere, dots doubled,
  * a lone CR replaced by a blank (R-2). */
 size_t smtp_client_body(struct smtp_client *c, struct slice chunk);

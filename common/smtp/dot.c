@@ -13,7 +13,7 @@ bool smtp_dot_put(struct smtp_dot_encoder *d, struct slice in, struct buf *out) 
             buf_addc(out, ' ');
             d->is_midline = true;
         }
-        if (!d->is_midline && *in.p == '.') buf_addc(out, '.');
+        if (!d->is_midline && *in.p == '.' && !d->is_raw) buf_addc(out, '.');
         size_t lf = slice_chr(in, '\n'), n = lf == SLICE_NONE ? in.n : lf;
         size_t cr = slice_chr(slice_first(in, n), '\r');
         if (cr != SLICE_NONE) n = cr;
@@ -36,8 +36,9 @@ bool smtp_dot_put(struct smtp_dot_encoder *d, struct slice in, struct buf *out) 
 bool smtp_dot_end(struct smtp_dot_encoder *d, struct buf *out) {
     if (d->has_cr) buf_addc(out, ' ');
     if (d->has_cr || d->is_midline) buf_add(out, S("\r\n"));
+    if (!d->is_raw) buf_add(out, S(".\r\n"));
     *d = (struct smtp_dot_encoder){0};
-    return buf_add(out, S(".\r\n"));
+    return !out->bad;
 }
 
 // After: CRLF (or the start), a bare LF, text, text CR; CRLF., CRLF.CR; LF.

@@ -13,6 +13,7 @@
 struct smtp_dot_encoder {
     bool has_cr;     /* a CR was seen and not yet written */
     bool is_midline; /* the last byte written was not LF */
+    bool is_raw;     /* BDAT: no dots; smtp_dot_end writes none either */
 };
 
 /* Append `in` encoded: lines end in CRLF (from CRLF or LF), a lone CR becomes a blank, a leading
