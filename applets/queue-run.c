@@ -1,36 +1,57 @@
-/* queue-run: one pass over the queue, or a look into it. By the name of mailq it lists as
- * sendmail(8)'s mailq does. RFC 5321 4.5.4.1 (retries), RFC 3464 (notifications). */
+/* queue-run: one pass over the queue and out, for cron or by hand; or staying, a pass now and then;
+ * or a look into it, or a hand on it. By the name of mailq it lists as sendmail(8)'s mailq does.
+ * RFC 5321 4.5.4.1 (retries), RFC 3464 (notifications). */
+#include "applets/queue-run.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/json.h"
-#include "cli/applet.h"
 #include "cli/exit.h"
 #include "deliver/drop.h"
 #include "deliver/outbound.h"
+#include "deliver/returning.h"
 #include "sys/clock.h"
+#include "sys/notify.h"
 
-enum { REQUEST_MS = 5000, PASS_S = 3600 };
+enum { REQUEST_MS = 5000, PASS_S = 3600, INTERVAL_S = 300, JOBS = 100, OBEY_MS = 500 };
 
 struct args {
-    bool list, show, hold, release, drop, explain, all, json, quiet;
-    unsigned jobs, timeout;
+    bool list, show, hold, release, drop, explain, bounce, histogram, all, json, quiet, verbose,
+        daemon, dry_run, held;
+    const char *reroute, *sender, *recipient, *reason;
+    unsigned jobs, deadline, interval, older, younger;
 };
 
 static const struct opt opts[] = {
-    FLAG('a', "all", all, "try every message now, also those whose time has not come"),
+    FLAG('a', "all", all, "every message, also those whose time has not come"),
     UINT('j', "jobs", jobs, OUTBOUND_WORKERS_MAX, "N",
          "outgoing connections at once (default 100)"),
-    TIME('t', "timeout", timeout, "TIME", "end the pass after this long (default 1h)"),
+    TIME('t', "deadline", deadline, "TIME", "end the pass after this long (default 1h)"),
+    TIME(0, "timeout", deadline, "TIME", NULL),
+    FLAG('d', "daemon", daemon, "stay, and make a pass every --interval"),
+    TIME(0, "interval", interval, "TIME", "with --daemon: from pass to pass (default 5m)"),
     FLAG('l', "list", list, "list the messages"),
     FLAG('s', "show", show, "print the message ID"),
-    FLAG('x', "explain", explain,
-         "tell the story of the message ID: every attempt and its outcome"),
-    FLAG(0, "hold", hold, "keep the messages ID from being tried"),
-    FLAG(0, "release", release, "let held messages ID go, at once"),
-    FLAG(0, "drop", drop, "remove the messages ID without telling anybody"),
-    FLAG('q', "quiet", quiet, "say nothing of the pass but errors: for cron"),
+    FLAG('x', "explain", explain, "tell the story of messages: attempts, outcome, what to do"),
+    FLAG(0, "histogram", histogram, "count pending recipients by domain and age"),
+    FLAG(0, "hold", hold, "keep messages from being tried"),
+    FLAG(0, "release", release, "let held messages go, at once"),
+    FLAG(0, "drop", drop, "remove messages without telling anybody"),
+    FLAG(0, "bounce", bounce, "return messages to their senders now"),
+    TEXT(0, "reroute", reroute, "HOST[:PORT]", "send messages to this host, whatever DNS says"),
+    TEXT(0, "sender", sender, "ADDRESS", "those from ADDRESS, or from a domain; <> for bounces"),
+    TEXT(0, "recipient", recipient, "ADDRESS", "those that wait for ADDRESS, or for a domain"),
+    TEXT(0, "reason", reason, "TEXT", "those whose last reply holds TEXT"),
+    TIME(0, "older", older, "TIME", "those that came longer ago than this"),
+    TIME(0, "younger", younger, "TIME", "those that came since then"),
+    FLAG(0, "held", held, "those that are held"),
+    FLAG('n', "dry-run", dry_run, "say which messages would be touched, and do nothing"),
+    FLAG('q', "quiet", quiet, "say nothing of the pass but errors"),
+    FLAG('v', "verbose", verbose, "tell of deliveries too (default on a terminal)"),
     FLAG(0, "json", json, "one JSON object per line"),
     OPT_END,
 };
@@ -45,226 +66,133 @@ static const struct exit_doc exits[] = {
     {0, NULL},
 };
 
-/* --- looking
- * --------------------------------------------------------------------------------------------- */
+/* --- which messages
+ * ---------------------------------------------------------------------------------------------- */
 
-struct listing {
-    struct context *ctx;
-    bool json, mailq;
-    size_t count;
-    uint64_t bytes;
+struct meant {
+    const struct filter *filter;
+    char (*ids)[QUEUE_ID_MAX];
+    size_t n, cap;
+    bool bad;
+    struct context *ctx; /* to show them, or NULL */
+    const char *verb;
+    bool json, only_due;
 };
 
-static const char *state_name(uint8_t s) {
-    return s == QUEUE_DELIVERED ? "delivered" : s == QUEUE_FAILED ? "failed" : "pending";
+static void show_meant(const struct meant *m, const struct queue_entry *q) {
+    if (m->json) fprintf(m->ctx->out, "{\"v\":1,\"id\":\"%s\",\"would\":\"%s\"}\n", q->id, m->verb);
+    else fprintf(m->ctx->out, "%s  would %s\n", q->id, m->verb);
 }
 
-static void entry_json(struct listing *l, const struct queue_entry *q) {
-    struct buf out;
-    struct json j;
+static bool note_meant(const struct queue_entry *q, void *p) {
+    struct meant *m = p;
 
-    buf_init(&out, 64 * 1024 * 1024);
-    json_init(&j, &out);
-    json_object(&j, NULL);
-    json_int(&j, "v", 1);
-    json_str(&j, "id", slice_str(q->id));
-    json_time(&j, "arrived", q->env->arrived);
-    json_str(&j, "from", q->env->sender);
-    json_int(&j, "size", (int64_t)q->size);
-    json_int(&j, "attempts", q->attempts);
-    if (q->next) json_time(&j, "next", q->next);
-    else json_null(&j, "next");
-    json_bool(&j, "held", q->is_held);
-    json_bool(&j, "leased", q->is_leased);
-    json_array(&j, "recipients");
-    for (size_t i = 0; i < q->env->rcpt_count; i++) {
-        json_object(&j, NULL);
-        json_str(&j, "address", q->env->rcpts[i].address);
-        json_str(&j, "state", slice_str(state_name(q->state[i])));
-        /* The decision record is JSON already; it goes in as it was written. */
-        if (q->detail[i].n > 1) {
-            json_null(&j, "last");
-            buf_cut(&out, out.n - 4);
-            buf_add(&out, q->detail[i]);
-        }
-        json_end(&j);
+    if (!filter_matches(m->filter, q, clock_wall())) return true;
+    if (m->only_due && (q->is_held || q->next > clock_wall())) return true;
+    if (m->ctx) show_meant(m, q);
+    if (m->n == m->cap) {
+        size_t cap = m->cap ? m->cap * 2 : 64;
+        char(*more)[QUEUE_ID_MAX] = realloc(m->ids, cap * sizeof *more);
+
+        m->bad = !more;
+        if (!more) return false;
+        m->ids = more;
+        m->cap = cap;
     }
-    json_end(&j);
-    json_line(&j);
-    fwrite(out.p, 1, out.n, l->ctx->out);
-    buf_release(&out);
-}
-
-/* The value of a text field in a record of ours, as JSON wrote it. */
-static struct slice field_of(struct slice json, struct slice name) {
-    size_t at = slice_find(json, name);
-    struct slice rest = slice_from(json, at == SLICE_NONE ? json.n : at + name.n);
-
-    for (size_t i = 0; i < rest.n; i++)
-        if (rest.p[i] == '"' && (i == 0 || rest.p[i - 1] != '\\')) return slice_first(rest, i);
-    return slice_first(rest, 0);
-}
-
-static bool list_one(const struct queue_entry *q, void *p) {
-    struct listing *l = p;
-    char when[64];
-    time_t at = (time_t)q->env->arrived;
-    struct tm tm;
-
-    l->count++;
-    l->bytes += q->size;
-    if (l->json) {
-        entry_json(l, q);
-        return true;
-    }
-    if (l->count == 1)
-        fputs(l->mailq ? "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------\n"
-                       : "ID              SIZE      AGE  NEXT  FROM\n",
-              l->ctx->out);
-    localtime_r(&at, &tm);
-    strftime(when, sizeof when, "%a %b %e %H:%M:%S", &tm);
-    if (l->mailq) {
-        fprintf(l->ctx->out, "%s%c %8llu %s  %.*s\n", q->id, q->is_held ? '!' : ' ',
-                (unsigned long long)q->size, when,
-                SP(q->env->sender.n ? q->env->sender : S("MAILER-DAEMON")));
-    } else {
-        wall_t now = clock_wall(), age = now - q->env->arrived;
-        char next[32];
-
-        if (q->is_held) snprintf(next, sizeof next, "held");
-        else if (q->next <= now) snprintf(next, sizeof next, "now");
-        else snprintf(next, sizeof next, "%llds", (long long)(q->next - now));
-        fprintf(l->ctx->out, "%-14s %5llu  %6llds  %-5s <%.*s>\n", q->id,
-                (unsigned long long)q->size, (long long)age, next, SP(q->env->sender));
-    }
-    for (size_t i = 0; i < q->env->rcpt_count; i++) {
-        struct slice why = field_of(q->detail[i], S("\"text\":\""));
-
-        if (q->state[i] != QUEUE_PENDING) continue;
-        if (l->mailq && why.n) fprintf(l->ctx->out, "%50s(%.*s)\n", "", SP(why));
-        fprintf(l->ctx->out, l->mailq ? "%50s%.*s\n" : "%16s-> %.*s", "",
-                SP(q->env->rcpts[i].address));
-        if (!l->mailq) fprintf(l->ctx->out, why.n ? "  (%.*s)\n" : "\n", SP(why));
-    }
-    if (l->mailq) fputc('\n', l->ctx->out);
+    snprintf(m->ids[m->n++], QUEUE_ID_MAX, "%s", q->id);
     return true;
 }
 
-static int list(struct context *ctx, struct queue *q, bool json, bool mailq) {
-    struct listing l = {.ctx = ctx, .json = json, .mailq = mailq};
-    struct err e = {0};
+/* The names of the messages that are meant; free m->ids. */
+static enum err_code find_meant(struct queue *q, struct meant *m, struct err *e) {
+    enum err_code code = queue_walk(q, false, note_meant, m, e);
 
-    if (queue_walk(q, false, list_one, &l, &e) != OK) return fail(ctx, &e);
-    if (json) return EX_OK;
-    if (l.count == 0) fputs("Mail queue is empty\n", ctx->out);
-    else if (mailq)
-        fprintf(ctx->out, "-- %llu Kbytes in %zu Request%s.\n",
-                (unsigned long long)(l.bytes + 1023) / 1024, l.count, l.count == 1 ? "" : "s");
-    else
-        fprintf(ctx->out, "%zu message%s, %llu bytes\n", l.count, l.count == 1 ? "" : "s",
-                (unsigned long long)l.bytes);
-    return EX_OK;
+    if (code == OK && m->bad) code = err_set(e, ERR_MEMORY, "no memory for the list");
+    return code;
 }
 
-static void story_line(wall_t at, int rcpt, struct slice word, struct slice detail, void *p) {
-    struct listing *l = p;
-    char when[MOMENT_RFC3339_MAX];
-    struct slice host = field_of(detail, S("\"host\":\"")),
-                 text = field_of(detail, S("\"text\":\""));
-    struct slice tls = field_of(detail, S("\"tls\":\"")),
-                 status = field_of(detail, S("\"status\":\""));
+/* --- a hand on them
+ * ---------------------------------------------------------------------------------------------- */
 
-    l->count++;
-    moment_rfc3339(at, when);
-    if (l->json) {
-        fprintf(l->ctx->out,
-                "{\"v\":1,\"time\":\"%s\",\"recipient\":%d,\"event\":\"%.*s\",\"detail\":", when,
-                rcpt, SP(word));
-        if (detail.n && detail.p[0] == '{') fprintf(l->ctx->out, "%.*s}\n", SP(detail));
-        else fprintf(l->ctx->out, "\"%.*s\"}\n", SP(detail));
-        return;
-    }
-    fprintf(l->ctx->out, "  %s  ", when);
-    if (rcpt >= 0) fprintf(l->ctx->out, "recipient %d ", rcpt + 1);
-    if (slice_eq(word, S("next"))) {
-        wall_t next = 0;
-
-        for (size_t i = 0; i < detail.n && detail.p[i] >= '0' && detail.p[i] <= '9'; i++)
-            next = next * 10 + (detail.p[i] - '0');
-        fprintf(l->ctx->out, "next attempt %s\n", moment_rfc3339(next, when).p);
-        return;
-    }
-    fprintf(l->ctx->out, "%.*s", SP(word));
-    if (host.n) fprintf(l->ctx->out, " by %.*s", SP(host));
-    if (tls.n) fprintf(l->ctx->out, " over %.*s", SP(tls));
-    if (text.n) fprintf(l->ctx->out, ": %.*s %.*s", SP(status), SP(text));
-    fputc('\n', l->ctx->out);
-}
-
-static bool explain_head(const struct queue_entry *q, void *p) {
-    struct listing *l = p;
-    char when[MOMENT_RFC3339_MAX];
-
-    if (strcmp(q->id, l->ctx->operands[0]) != 0) return true;
-    l->bytes = 1;
-    if (l->json) return false;
-    fprintf(l->ctx->out, "%s from <%.*s>, %llu bytes, %u attempt%s%s\n", q->id, SP(q->env->sender),
-            (unsigned long long)q->size, q->attempts, q->attempts == 1 ? "" : "s",
-            q->is_held ? ", held" : "");
-    fprintf(l->ctx->out, "  %s  arrived by %.*s%s%.*s\n", moment_rfc3339(q->env->arrived, when).p,
-            SP(q->env->proto), q->env->client.n ? " from " : "", SP(q->env->client));
-    for (size_t i = 0; i < q->env->rcpt_count; i++)
-        fprintf(l->ctx->out, "  recipient %zu: <%.*s> %s\n", i + 1, SP(q->env->rcpts[i].address),
-                state_name(q->state[i]));
-    return false;
-}
-
-static int explain(struct context *ctx, struct queue *q, bool json) {
-    struct listing l = {.ctx = ctx, .json = json};
-    struct err e = {0};
-
-    if (queue_walk(q, true, explain_head, &l, &e) != OK) return fail(ctx, &e);
-    if (l.bytes == 0) return failf(ctx, EX_NOINPUT, "no message %s in the queue", ctx->operands[0]);
-    return queue_story(q, ctx->operands[0], story_line, &l, &e) == OK ? EX_OK : fail(ctx, &e);
-}
-
-static int show(struct context *ctx, struct queue *q) {
-    struct buf out;
-    struct err e = {0};
+static enum err_code handle(struct context *ctx, struct queue *q, const struct args *args,
+                            const char *id, struct err *e) {
+    char new_id[QUEUE_ID_MAX];
     enum err_code code;
 
-    buf_init(&out, (size_t)4 << 30);
-    code = queue_read(q, ctx->operands[0], &out, &e);
-    if (code == OK) fwrite(out.p, 1, out.n, ctx->out);
-    buf_release(&out);
-    return code == OK ? EX_OK : fail(ctx, &e);
+    if (args->hold) return queue_request(q, QUEUE_HOLD, id, REQUEST_MS, e);
+    if (args->release) return queue_request(q, QUEUE_RELEASE, id, REQUEST_MS, e);
+    if (args->drop) return queue_request(q, QUEUE_DROP, id, REQUEST_MS, e);
+    if (args->bounce)
+        return return_message(ctx->conf, q, id, "returned by the administrator of this system",
+                              REQUEST_MS, e);
+    code = reroute_message(q, id, slice_str(args->reroute), REQUEST_MS, new_id, e);
+    if (code == OK && !args->quiet)
+        fprintf(ctx->out,
+                args->json ? "{\"v\":1,\"id\":\"%s\",\"new_id\":\"%s\"}\n" : "%s  is now %s\n", id,
+                new_id);
+    return code;
 }
 
-static int request(struct context *ctx, struct queue *q, enum queue_verb verb) {
+/* Each name that was given must be there: else EX_NOINPUT, and it is said. */
+static int missing(struct context *ctx, const struct filter *f, const struct meant *m) {
     int status = EX_OK;
 
-    for (int i = 0; i < ctx->operand_count; i++) {
-        struct err e = {0};
+    for (size_t i = 0; i < f->id_count; i++) {
+        bool found = false;
 
-        if (queue_request(q, verb, ctx->operands[i], REQUEST_MS, &e) != OK) status = fail(ctx, &e);
+        for (size_t k = 0; k < m->n; k++) found |= strcmp(m->ids[k], f->ids[i]) == 0;
+        if (!found) status = failf(ctx, EX_NOINPUT, "no message %.40s in the queue", f->ids[i]);
     }
+    return status;
+}
+
+static int handle_all(struct context *ctx, struct queue *q, const struct args *args,
+                      const struct filter *f, const char *verb) {
+    struct meant m = {
+        .filter = f, .verb = verb, .json = args->json, .ctx = args->dry_run ? ctx : NULL};
+    struct err e = {0};
+    int status = EX_OK;
+
+    /* Of a pass: without a condition what is due, or with --all everything. */
+    m.only_due = strcmp(verb, "try") == 0 && !args->all && filter_is_empty(f);
+    if (find_meant(q, &m, &e) != OK) {
+        free(m.ids);
+        return fail(ctx, &e);
+    }
+    status = missing(ctx, f, &m);
+    if (m.n == 0 && f->id_count == 0 && !filter_is_empty(f))
+        status = failf(ctx, EX_NOINPUT, "no such message in the queue");
+    for (size_t i = 0; !args->dry_run && i < m.n; i++)
+        if (handle(ctx, q, args, m.ids[i], &e) != OK) status = fail(ctx, &e);
+    free(m.ids);
     return status;
 }
 
 /* --- the pass
  * -------------------------------------------------------------------------------------------- */
 
+struct pass {
+    struct context *ctx;
+    const struct args *args;
+    const struct filter *filter;
+    struct queue *queue;
+    struct runner *runner;
+    bool tells_all;
+    _Atomic bool is_over, is_told_to_stop;
+};
+
 static void on_verdict(void *user, const char *id, struct slice rcpt, const struct verdict *v) {
     static const char *const words[] = {"delivered", "deferred", "failed"};
-    struct context *ctx = user;
+    struct pass *p = user;
     struct buf reply;
 
+    if (v->class == SMTP_CLASS_OK && !p->tells_all) return;
     buf_init(&reply, 1024);
     verdict_reply(v, &reply);
-    flockfile(ctx->out);
-    fprintf(ctx->out, "%s  %-9s  %.*s  %s%s%.*s\n", id, words[v->class], SP(rcpt), v->host,
+    flockfile(p->ctx->out);
+    fprintf(p->ctx->out, "%s  %-9s  %.*s  %s%s%.*s\n", id, words[v->class], SP(rcpt), v->host,
             v->host[0] ? ": " : "", SP(buf_slice(&reply)));
-    funlockfile(ctx->out);
+    funlockfile(p->ctx->out);
     buf_release(&reply);
 }
 
@@ -276,7 +204,69 @@ static size_t queue_left(struct queue *q) {
     return count;
 }
 
-static int pass(struct context *ctx, struct queue *q, const struct args *args) {
+/* Beside the pass: what others ask of the messages in hand, and the signals that end it. */
+static void *attend(void *user) {
+    struct pass *p = user;
+    struct timespec wait = {.tv_nsec = (long)OBEY_MS * 1000000};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    while (!p->is_over) {
+        if (sigtimedwait(&set, NULL, &wait) > 0) {
+            p->is_told_to_stop = true;
+            p->runner->is_stopping = true;
+        }
+        queue_obey(p->queue);
+    }
+    return NULL;
+}
+
+static void flush_meant(struct pass *p) {
+    struct meant m = {.filter = p->filter};
+
+    if (p->args->all && filter_is_empty(p->filter)) {
+        queue_request(p->queue, QUEUE_FLUSH, NULL, 0, NULL);
+        return;
+    }
+    if (filter_is_empty(p->filter) || find_meant(p->queue, &m, NULL) != OK) {
+        free(m.ids);
+        return;
+    }
+    for (size_t i = 0; i < m.n; i++)
+        queue_request(p->queue, QUEUE_FLUSH, m.ids[i], REQUEST_MS, NULL);
+    free(m.ids);
+}
+
+static enum err_code work(struct pass *p, struct courier *courier, mono_t deadline, unsigned *held,
+                          bool *late, struct err *e) {
+    struct context *ctx = p->ctx;
+    pthread_t helper;
+    bool has_helper = pthread_create(&helper, NULL, attend, p) == 0;
+    enum err_code code;
+    size_t before;
+
+    /* A queue with more segments than this process may have descriptors is worked on part by part.
+     */
+    do {
+        before = queue_left(p->queue);
+        code = queue_lease(p->queue, held, e);
+        if (code != OK || queue_left(p->queue) == before) break;
+        if (!courier->conf) code = courier_open(ctx->conf, &ctx->log, courier, e);
+        if (code == OK) flush_meant(p);
+        p->runner->is_stopping = p->is_told_to_stop;
+        if (code == OK)
+            code = runner_pass(p->runner, p->args->jobs ? p->args->jobs : JOBS, deadline, e);
+        *late = clock_mono() >= deadline;
+    } while (code == OK && !*late && !p->is_told_to_stop);
+    p->is_over = true;
+    if (has_helper) pthread_join(helper, NULL);
+    return code;
+}
+
+static int pass(struct context *ctx, struct queue *q, const struct args *args,
+                const struct filter *f, bool *told_to_stop) {
     struct directory directory;
     struct courier courier = {0};
     struct runner r = {.conf = ctx->conf,
@@ -284,79 +274,179 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args) {
                        .queue = q,
                        .directory = &directory,
                        .courier = &courier};
+    struct pass p = {.ctx = ctx, .args = args, .filter = f, .queue = q, .runner = &r};
     struct err e = {0};
-    mono_t deadline = clock_mono() + (mono_t)(args->timeout ? args->timeout : PASS_S) * 1000;
-    unsigned held = 0;
-    size_t before;
+    mono_t deadline = clock_mono() + (mono_t)(args->deadline ? args->deadline : PASS_S) * 1000;
+    unsigned held = 0, taken;
     enum err_code code;
     bool late = false;
-    unsigned taken;
 
     code = directory_open(ctx->conf, &directory, &e);
     if (code != OK) return fail(ctx, &e);
     /* The lines of the pass itself go to standard output; the log has only what is wrong. */
     ctx->log.level = LEVEL_ERROR;
-    if (!args->json && !args->quiet) r.on_verdict = on_verdict, r.on_user = ctx;
+    p.tells_all = args->verbose || isatty(STDOUT_FILENO);
+    if (!args->json && !args->quiet) r.on_verdict = on_verdict, r.on_user = &p;
     if (drop_collect(ctx->conf, q, &ctx->log, &taken, &e) != OK) warnf(ctx, "%s", e.msg);
-    /* A queue with more segments than this process may have descriptors is worked on part by part.
-     */
-    do {
-        before = queue_left(q);
-        code = queue_lease(q, &held, &e);
-        if (code != OK || queue_left(q) == before) break;
-        if (!courier.conf) code = courier_open(ctx->conf, &ctx->log, &courier, &e);
-        if (code == OK && args->all) queue_request(q, QUEUE_FLUSH, NULL, 0, NULL);
-        r.is_stopping = false;
-        if (code == OK) code = runner_pass(&r, args->jobs ? args->jobs : 100, deadline, &e);
-        late = clock_mono() >= deadline;
-    } while (code == OK && !late);
+    code = work(&p, &courier, deadline, &held, &late, &e);
     if (courier.conf) courier_close(&courier);
-    if (code == OK && held > 0 && args->all) {
+    if (code == OK && held > 0 && args->all && filter_is_empty(f)) {
         /* Another process holds the rest: it is told to try now. */
-        if (queue_request(q, QUEUE_FLUSH, NULL, REQUEST_MS, &e) == OK)
+        if (queue_request(q, QUEUE_FLUSH, NULL, REQUEST_MS, &e) == OK && p.tells_all)
             fprintf(ctx->out, "another process works on the rest, and was told to try now\n");
-    } else if (held > 0 && !args->quiet) {
-        fprintf(ctx->err, "postbag %s: another process works on part of the queue\n", ctx->name);
+    } else if (code == OK && held > 0 && !filter_is_empty(f)) {
+        flush_meant(&p);
+    } else if (held > 0 && p.tells_all && !args->quiet) {
+        warnf(ctx, "another process works on part of the queue");
     }
     directory_close(&directory);
     if (args->json)
         fprintf(ctx->out,
                 "{\"v\":1,\"delivered\":%u,\"deferred\":%u,\"failed\":%u,\"held_by_others\":%u}\n",
                 r.delivered, r.deferred, r.failed, held);
+    *told_to_stop = p.is_told_to_stop;
     if (code != OK) return fail(ctx, &e);
     return late ? failf(ctx, EX_TEMPFAIL, "the pass ran out of time") : EX_OK;
+}
+
+static void block_signals(void) {
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static int pass_once(struct context *ctx, struct queue *q, const struct args *args,
+                     const struct filter *f) {
+    struct meant m = {.filter = f};
+    struct err e = {0};
+    int status = EX_OK, passed;
+    bool stop;
+
+    if (f->id_count > 0 && find_meant(q, &m, &e) != OK) status = fail(ctx, &e);
+    else status = missing(ctx, f, &m);
+    free(m.ids);
+    if (f->id_count > 0 && m.n == 0) return status;
+    block_signals();
+    passed = pass(ctx, q, args, f, &stop);
+    return passed != EX_OK ? passed : status;
+}
+
+/* Between passes nothing is held: other processes find the queue free. SIGHUP: a pass now. */
+static int stay(struct context *ctx, const char *dir, const struct args *args,
+                const struct filter *f) {
+    struct timespec wait = {.tv_sec = args->interval ? args->interval : INTERVAL_S};
+    bool stop = false;
+    sigset_t set;
+
+    block_signals();
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    notify_state("READY=1");
+    while (!stop) {
+        struct queue *q;
+        struct err e = {0};
+        int got;
+
+        if (queue_open(dir, &ctx->log, &q, &e) == OK) {
+            pass(ctx, q, args, f, &stop);
+            queue_close(q);
+        } else {
+            warnf(ctx, "%s", e.msg);
+        }
+        fflush(ctx->out);
+        if (stop) break;
+        got = sigtimedwait(&set, NULL, &wait);
+        stop = got == SIGTERM || got == SIGINT;
+    }
+    notify_state("STOPPING=1");
+    return EX_OK;
+}
+
+/* --- the request
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* What the command line asks for: the verb's word, or NULL with `*count` of them. */
+static const char *verb_of(const struct args *a, int *count) {
+    const struct {
+        bool is_set;
+        const char *word;
+    } verbs[] = {
+        {a->list, "list"},     {a->show, "show"},       {a->explain, "explain"},
+        {a->hold, "hold"},     {a->release, "release"}, {a->drop, "drop"},
+        {a->bounce, "bounce"}, {a->reroute, "reroute"}, {a->histogram, "histogram"},
+        {a->daemon, "daemon"},
+    };
+    const char *word = NULL;
+
+    *count = 0;
+    for (size_t i = 0; i < COUNT_OF(verbs); i++)
+        if (verbs[i].is_set) word = verbs[i].word, ++*count;
+    return word;
+}
+
+static enum err_code check_request(struct context *ctx, const struct args *a,
+                                   const struct filter *f, const char *verb, int verbs,
+                                   struct err *e) {
+    bool handles = a->hold || a->release || a->drop || a->bounce || a->reroute;
+    const char *host;
+    uint16_t port = 25;
+
+    if (verbs > 1)
+        return err_set(e, ERR_USAGE,
+                       "only one of --list, --show, --explain, --histogram, --hold, --release, "
+                       "--drop, --bounce, --reroute and --daemon");
+    if (a->show && f->id_count != 1)
+        return err_set(e, ERR_USAGE, "--show wants one queue ID; see --list");
+    if ((handles || a->explain) && filter_is_empty(f) && !a->all)
+        return err_set(e, ERR_USAGE,
+                       "--%s: the queue ID is missing, or --sender, --recipient, ...; "
+                       "or --all",
+                       verb);
+    if (a->reroute &&
+        conf_host_port(&ctx->conf->arena, slice_str(a->reroute), &host, &port, e) != OK)
+        return err_set(e, ERR_USAGE, "--reroute wants HOST or HOST:PORT, not \"%s\"", a->reroute);
+    return OK;
 }
 
 static int run(struct context *ctx, const void *p) {
     const struct args *args = p;
     bool mailq = strcmp(ctx->name, "mailq") == 0;
-    int verbs = args->list + args->show + args->explain + args->hold + args->release + args->drop,
-        status;
-    bool wants_id = args->show || args->explain || args->hold || args->release || args->drop;
+    struct filter f = {.ids = ctx->operands,
+                       .id_count = (size_t)ctx->operand_count,
+                       .sender = args->sender,
+                       .recipient = args->recipient,
+                       .reason = args->reason,
+                       .older_s = args->older,
+                       .younger_s = args->younger,
+                       .is_held = args->held};
+    int verbs, status;
+    const char *verb = verb_of(args, &verbs);
     struct queue *q;
     struct err e = {0};
     const char *dir = conf_path(ctx->conf, "queue");
 
-    if (verbs > 1)
-        return failf(ctx, EX_USAGE,
-                     "only one of --list, --show, --explain, --hold, --release and --drop");
-    if (wants_id && ctx->operand_count == 0)
-        return failf(ctx, EX_USAGE, "the queue ID is missing; see --list");
-    if (!wants_id && ctx->operand_count > 0)
-        return failf(ctx, EX_USAGE, "\"%s\" is one operand too many; see --help", ctx->operands[0]);
-    if ((mailq || args->list) && dir && access(dir, F_OK) < 0) {
+    if (check_request(ctx, args, &f, verb, verbs, &e) != OK) return fail(ctx, &e);
+    if (!dir) return failf(ctx, EX_OSERR, "no memory");
+    if ((mailq || args->list || args->histogram) && access(dir, F_OK) < 0) {
         /* Nothing was ever queued: looking must not make directories. */
         if (!args->json) fputs("Mail queue is empty\n", ctx->out);
         return EX_OK;
     }
-    if (!dir || queue_open(dir, &ctx->log, &q, &e) != OK) return fail(ctx, &e);
-    if (mailq || args->list) status = list(ctx, q, args->json, mailq);
-    else if (args->show) status = show(ctx, q);
-    else if (args->explain) status = explain(ctx, q, args->json);
-    else if (args->hold) status = request(ctx, q, QUEUE_HOLD);
-    else if (args->release) status = request(ctx, q, QUEUE_RELEASE);
-    else if (args->drop) status = request(ctx, q, QUEUE_DROP);
-    else status = pass(ctx, q, args);
+    if (args->daemon) return stay(ctx, dir, args, &f);
+    if (queue_open(dir, &ctx->log, &q, &e) != OK) return fail(ctx, &e);
+    if (mailq || args->list) status = queue_run_list(ctx, q, &f, args->json, mailq);
+    else if (args->show) status = queue_run_show(ctx, q, ctx->operands[0]);
+    else if (args->explain) status = queue_run_explain(ctx, q, &f, args->json);
+    else if (args->histogram) status = queue_run_histogram(ctx, q, &f, args->json);
+    else if (verb || args->dry_run) status = handle_all(ctx, q, args, &f, verb ? verb : "try");
+    else status = pass_once(ctx, q, args, &f);
     queue_close(q);
     return status;
 }
@@ -364,7 +454,7 @@ static int run(struct context *ctx, const void *p) {
 const struct applet applet_queue_run = {
     .name = "queue-run",
     .aliases = "mailq",
-    .summary = "try the queued messages once; list, show, hold, release or drop them",
+    .summary = "try the queued messages; list, explain, hold, release, drop, return, reroute them",
     .operands = "[ID...]",
     .opts = opts,
     .args_size = sizeof(struct args),

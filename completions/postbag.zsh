@@ -12,7 +12,7 @@ _postbag() {
                 'imap-list:list, search, watch and fetch what an IMAP server has'
                 'mx-lookup:show where mail for a domain would go'
                 'pop3-fetch:fetch mail from a POP3 server, losing nothing'
-                'queue-run:try the queued messages once; list, show, hold, release or drop them'
+                'queue-run:try the queued messages; list, explain, hold, release, drop, return, reroute them'
                 'sendmail:send the message on standard input'
                 'serve:run the mail server\: SMTP, submission, LMTP, POP3, IMAP, queue'
                 'smtp-probe:try the mail hosts of a domain as a sender would, and report'
@@ -157,16 +157,29 @@ _postbag() {
         '--help[show the options]' \
         '*:operand:_files' ;;
     queue-run|mailq) _arguments \
-        '--all[try every message now, also those whose time has not come]' \
+        '--all[every message, also those whose time has not come]' \
         '--jobs=[outgoing connections at once (default 100)]:N:_files' \
-        '--timeout=[end the pass after this long (default 1h)]:TIME:_files' \
+        '--deadline=[end the pass after this long (default 1h)]:TIME:_files' \
+        '--daemon[stay, and make a pass every --interval]' \
+        '--interval=[with --daemon\: from pass to pass (default 5m)]:TIME:_files' \
         '--list[list the messages]' \
         '--show[print the message ID]' \
-        '--explain[tell the story of the message ID\: every attempt and its outcome]' \
-        '--hold[keep the messages ID from being tried]' \
-        '--release[let held messages ID go, at once]' \
-        '--drop[remove the messages ID without telling anybody]' \
-        '--quiet[say nothing of the pass but errors\: for cron]' \
+        '--explain[tell the story of messages\: attempts, outcome, what to do]' \
+        '--histogram[count pending recipients by domain and age]' \
+        '--hold[keep messages from being tried]' \
+        '--release[let held messages go, at once]' \
+        '--drop[remove messages without telling anybody]' \
+        '--bounce[return messages to their senders now]' \
+        '--reroute=[send messages to this host, whatever DNS says]:HOST\[\:PORT\]:_files' \
+        '--sender=[those from ADDRESS, or from a domain; <> for bounces]:ADDRESS:_files' \
+        '--recipient=[those that wait for ADDRESS, or for a domain]:ADDRESS:_files' \
+        '--reason=[those whose last reply holds TEXT]:TEXT:_files' \
+        '--older=[those that came longer ago than this]:TIME:_files' \
+        '--younger=[those that came since then]:TIME:_files' \
+        '--held[those that are held]' \
+        '--dry-run[say which messages would be touched, and do nothing]' \
+        '--quiet[say nothing of the pass but errors]' \
+        '--verbose[tell of deliveries too (default on a terminal)]' \
         '--json[one JSON object per line]' \
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \

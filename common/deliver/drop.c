@@ -161,7 +161,7 @@ static enum err_code check_envelope(struct found *f, struct err *e) {
     }
     if (code != OK || !is_xtext(f->env.envid))
         return err_set(e, ERR_SYNTAX, "an address of the envelope is not one");
-    f->env.user = S("");
+    f->env.user = f->env.via = S("");
     f->env.proto = S("local");
     f->env.client = arena_printf(&f->arena, "uid %u", (unsigned)f->owner);
     f->env.arrived = clock_wall();

@@ -130,11 +130,13 @@ static size_t bucket_of(const char *name) {
 }
 
 /* The name that mail for `address` is lined up under. */
-static bool dest_name(const struct outbound *o, struct slice address, char *out, size_t n) {
+static bool dest_name(const struct outbound *o, const struct envelope *env, size_t rcpt, char *out,
+                      size_t n) {
     const struct conf *c = o->r->conf;
-    struct slice domain = job_domain(address);
+    struct slice domain = job_domain(env->rcpts[rcpt].address);
     const struct conf_dest *rule = conf_dest(c, domain);
 
+    if (env->via.n) return snprintf(out, n, "=%.*s", SP(env->via)) < (int)n;
     if (c->relay.host && !(rule && (rule->host || rule->via == VIA_MX)))
         return snprintf(out, n, "%s:%u", c->relay.host, c->relay.port) < (int)n;
     if (domain.n == 0 || domain.n >= n) return false;
@@ -381,8 +383,7 @@ static void open_task(struct outbound *o, const struct dest *d, struct parcel *p
     queue_msg_body(p->msg, &a->body.fd, &a->body.offset, &a->body.size);
     for (size_t i = 0; rcpts && a->verdicts && i < p->job.env.rcpt_count; i++) {
         if (!job_is_pending(&p->job, i) || job_is_local(o->r, &p->job, i)) continue;
-        if (dest_name(o, p->job.env.rcpts[i].address, name, sizeof name) &&
-            strcmp(name, d->name) == 0)
+        if (dest_name(o, &p->job.env, i, name, sizeof name) && strcmp(name, d->name) == 0)
             rcpts[a->count++] = i;
     }
 }
@@ -668,7 +669,7 @@ static void take_in(struct outbound *o, struct queue_msg *m) {
         struct task *t;
 
         if (!job_is_pending(&j, i) || job_is_local(o->r, &j, i)) continue;
-        d = dest_name(o, j.env.rcpts[i].address, name, sizeof name) ? dest_of(o, name) : NULL;
+        d = dest_name(o, &j.env, i, name, sizeof name) ? dest_of(o, name) : NULL;
         if (!d || d->mark == o->mark) continue;
         t = calloc(1, sizeof *t);
         if (!t) continue;

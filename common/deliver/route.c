@@ -198,6 +198,17 @@ static enum err_code literal(struct resolver *r, const struct conf *c, struct sl
     return one_host(r, out, ROUTE_LITERAL, arena_cstr(a, inner), c->mx_port, a, e);
 }
 
+/* queue-run --reroute: one host that the administrator named. */
+static enum err_code fixed(struct resolver *r, const struct conf *c, struct slice host_port,
+                           struct arena *a, struct route *out, struct err *e) {
+    const char *host = NULL;
+    uint16_t port = c->mx_port;
+
+    if (conf_host_port(a, host_port, &host, &port, e) != OK)
+        return no_way(out, ERR_CONFIG, STATUS(4, 3, 5), "the host of --reroute is not one");
+    return one_host(r, out, ROUTE_FIXED, host, port, a, e);
+}
+
 static enum err_code find_hosts(struct resolver *r, const struct conf *c, struct slice domain,
                                 bool use_relay, struct arena *a, struct route *out, struct err *e) {
     struct dns_answer mx;
@@ -206,6 +217,7 @@ static enum err_code find_hosts(struct resolver *r, const struct conf *c, struct
 
     *out = (struct route){.domain = arena_cstr(a, domain)};
     if (!out->domain) return err_set(e, ERR_MEMORY, "no memory for a route");
+    if (slice_starts(domain, S("="))) return fixed(r, c, slice_from(domain, 1), a, out, e);
     out->rule = conf_dest(c, domain);
     if (out->rule && out->rule->host) {
         out->is_lmtp = out->rule->via == VIA_LMTP;

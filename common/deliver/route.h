@@ -44,8 +44,8 @@ struct route {
 };
 
 /* Find it. `use_relay`: the relay of the settings, when there is one, stands for every domain.
- * Everything lives in `a`. Returns OK also when there is no way: see route->code. Errors: memory
- * only.
+ * A `domain` "=host:port" is that host alone. Everything lives in `a`. Returns OK also when there
+ * is no way: see route->code. Errors: memory only.
  *
  * NXDOMAIN is permanent (5.1.2); a failing name server temporary (4.4.3) and never taken for "no
  * MX"; no MX means the domain itself; a null MX (RFC 7505) is permanent (5.1.10); MX hosts without

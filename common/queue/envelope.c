@@ -17,6 +17,7 @@ enum err_code envelope_format(const struct envelope *env, struct buf *out, struc
     if (env->proto.n) ok = put_line(out, "proto", env->proto) && ok;
     if (env->client.n) ok = put_line(out, "client", env->client) && ok;
     if (env->user.n) ok = put_line(out, "user", env->user) && ok;
+    if (env->via.n) ok = put_line(out, "via", env->via) && ok;
     if (env->envid.n) ok = put_line(out, "envid", env->envid) && ok;
     if (env->ret) buf_addf(out, "ret %s\n", env->ret == RET_FULL ? "full" : "hdrs");
     if (env->is_binary) buf_add(out, S("body binary\n"));
@@ -86,6 +87,7 @@ enum err_code envelope_parse(struct slice text, struct arena *a, struct envelope
         else if (slice_eq(name, S("proto"))) env->proto = arena_copy(a, value);
         else if (slice_eq(name, S("client"))) env->client = arena_copy(a, value);
         else if (slice_eq(name, S("user"))) env->user = arena_copy(a, value);
+        else if (slice_eq(name, S("via"))) env->via = arena_copy(a, value);
         else if (slice_eq(name, S("envid"))) env->envid = arena_copy(a, value);
         else if (slice_eq(name, S("ret")))
             env->ret = slice_eq(value, S("full")) ? RET_FULL : RET_HDRS;

@@ -27,6 +27,7 @@ struct envelope {
     struct slice envid;  /* as given (xtext), or empty */
     struct slice user;   /* who authenticated, or empty */
     struct slice client; /* "name [address]" of the peer, or empty */
+    struct slice via;    /* "host:port" that the administrator sends it to, or empty */
     struct slice proto;  /* "ESMTPS", ... (RFC 3848), or empty */
     wall_t arrived;
     enum envelope_ret ret;

@@ -265,7 +265,7 @@ static bool obey(struct queue *q, enum queue_verb verb, const char *id) {
     struct queue_msg *m, *next;
     bool found = false;
 
-    if (verb == QUEUE_FLUSH && !id) q->flushes++;
+    if (verb == QUEUE_FLUSH) q->flushes++;
     pthread_mutex_lock(&q->lock);
     for (m = q->messages; m; m = next) {
         next = m->next;

@@ -126,7 +126,7 @@ enum err_code queue_note_delay(struct queue *q, struct queue_msg *m, struct err 
 enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e);
 /* The same for all segments. */
 enum err_code queue_sync_all(struct queue *q, struct err *e);
-/* How often somebody asked for a try of everything now (QUEUE_FLUSH). */
+/* How often somebody asked for a try now (QUEUE_FLUSH). */
 unsigned queue_flushes(const struct queue *q);
 /* The message comes back: finished when no recipient is pending, else due again in `lane` at
  * `next`. */

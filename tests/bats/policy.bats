@@ -66,7 +66,7 @@ story_setup() {
 
 go() { # the pass; what became of the only message is in $T/last
     message bob@b.test | "$POSTBAG" sendmail -C a.conf -f ann@a.test "${@:-bob@b.test}"
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     cp out pass
 }
 last() { # FIELD: of the newest record of the message that is still queued
@@ -243,7 +243,7 @@ policy() { printf 'version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: 86400\r\n' "
     not_delivered
     [[ $(last status) == 4.7.5 ]]
     sed -i "1s/.*/old $(($(date +%s) - 86401))/" a/state/mta-sts/c.test
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     out_has delivered
 }
 

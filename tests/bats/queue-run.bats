@@ -11,7 +11,7 @@ msgid() { "$POSTBAG" queue-run -C a.conf --list --json | tail -1 | python3 -c 'i
 @test "a pass sends what is queued, tells each recipient, and leaves nothing" {
     sink s "$P"
     put bob@b.test eve@c.test
-    qr 0
+    qr 0 --verbose
     [[ $(grep -c '  delivered  ' out) == 2 ]]
     [[ $(sink_count s) -ge 1 ]]
     queue_empty a
@@ -38,7 +38,7 @@ msgid() { "$POSTBAG" queue-run -C a.conf --list --json | tail -1 | python3 -c 'i
     qr 0
     out_lacks delivered
     [[ $(sink_count s) == 0 ]]
-    qr 0 --all
+    qr 0 --all -v
     out_has delivered
     [[ $(sink_count s) == 1 ]]
     queue_empty a
@@ -163,7 +163,7 @@ PY
     one_error_line queue-run
     qr 64 --hold --drop X
     one_error_line queue-run
-    qr 64 X
+    qr 66 X
     one_error_line queue-run
     qr 64 --jobs 100000
     one_error_line queue-run
@@ -193,7 +193,7 @@ PY
 @test "a pass that runs out of time is 75, and the message stays" {
     peer "$P" silent
     put
-    LIMIT=30 qr 75 --timeout 2s
+    LIMIT=30 qr 75 --deadline 2s
     err_has "out of time"
     qr 0 --list --json
     json_is 'len(o) == 1'
@@ -317,4 +317,210 @@ PY
     [[ $(find "$(maildir a ann)/new" -type f | wc -l) == 150 ]]
     run_postbag 0 queue-run -C a.conf --list
     out_has 'queue is empty'
+}
+
+# --- which messages, and a hand on them -----------------------------------------------------------
+
+@test "cron: a pass that delivers everything says nothing, one that does not says why" {
+    sink s "$P" refuse=550
+    put
+    qr 0
+    [[ ! -s out && ! -s err ]]
+    put no@b.test
+    qr 0
+    out_has "failed     no@b.test"
+    put no@b.test
+    qr 0 --quiet
+    [[ ! -s out && ! -s err ]]
+}
+
+@test "filters: sender, recipient, reason, age, held; every verb with --dry-run touches nothing" {
+    put bob@b.test
+    put eve@c.test
+    message x | "$POSTBAG" sendmail -C a.conf -f '<>' ann@sub.c.test
+    [[ $(count_ids) == 3 ]]
+    [[ $(count_ids --recipient c.test) == 1 && $(count_ids --recipient @C.TEST) == 1 && $(count_ids --recipient bob@b.test) == 1 ]]
+    [[ $(count_ids --sender x.test) == 2 && $(count_ids --sender '<>') == 1 && $(count_ids --sender y.test) == 0 ]]
+    [[ $(count_ids --older 1h) == 0 && $(count_ids --younger 1h) == 3 ]]
+    qr 0 --hold --recipient b.test
+    [[ $(count_ids --held) == 1 ]]
+    # Nobody listens at the relay: the reason is in the journal.
+    qr 0 --all
+    [[ $(count_ids --reason refused) == 2 && $(count_ids --reason xyzzy) == 0 ]]
+    before=$(cat a/queue/*.jnl | wc -c)
+    local verb
+    for verb in --hold --release --drop --bounce '--reroute mx.test:26' --all; do
+        qr 0 $verb --dry-run --sender x.test
+        [[ $(grep -c would out) == 2 ]]
+        qr 0 $verb --dry-run --json --sender x.test
+        json_is 'len(o) == 2'
+    done
+    qr 66 --drop --recipient none.test
+    qr 64 --drop
+    [[ $(count_ids) == 3 && $(cat a/queue/*.jnl | wc -c) == "$before" ]]
+    qr 0 --drop --sender x.test
+    [[ $(count_ids) == 1 ]]
+    qr 0 --drop --all
+    queue_empty a
+}
+count_ids() { "$POSTBAG" queue-run -C a.conf --list --json "$@" | wc -l; }
+
+@test "a pass for one recipient's domain tries that, before its time, and no other" {
+    put bob@b.test
+    put eve@c.test
+    qr 0
+    sink s "$P"
+    qr 0 --recipient c.test
+    [[ $(sink_count s) == 1 ]]
+    grep -q eve@c.test s/1.env
+    qr 0 "$(msgid)"
+    [[ $(sink_count s) == 2 ]]
+    queue_empty a
+}
+
+@test "sendmail -qRdomain, -qSsender and -qIid are that too; mailq lists with a filter" {
+    put bob@b.test
+    put eve@c.test
+    qr 0
+    sink s "$P"
+    run_postbag 0 sendmail -C a.conf -qRc.test
+    [[ $(sink_count s) == 1 ]]
+    run_postbag 0 sendmail -C a.conf "-qI$(msgid)"
+    [[ $(sink_count s) == 2 ]]
+    put
+    run_postbag 0 sendmail -C a.conf -qSx.test
+    [[ $(sink_count s) == 3 ]]
+    run_postbag 64 sendmail -C a.conf -qXnonsense
+}
+
+@test "--bounce returns a message to its sender with a notification, and finishes it" {
+    put bob@b.test
+    qr 0 --bounce "$(msgid)"
+    sink s "$P"
+    qr 0
+    [[ $(sink_count s) == 1 ]]
+    grep -q 'MAIL FROM:<>' s/1.env
+    grep -q 'RCPT TO:<me@x.test>' s/1.env
+    python3 - <<'PY'
+import email, email.policy
+m = email.message_from_binary_file(open("s/1.eml", "rb"), policy=email.policy.default)
+b = list(m.iter_parts())[1].get_payload()[1]
+assert b["Action"] == "failed" and b["Status"] == "5.0.0" and "bob@b.test" in b["Final-Recipient"]
+PY
+    queue_empty a
+    # The null sender gets none.
+    message x | "$POSTBAG" sendmail -C a.conf -f '<>' bob@b.test
+    qr 0 --bounce --all
+    queue_empty a
+}
+
+@test "--reroute sends a message to the host that is named, also beside serve" {
+    free_port OTHER
+    sink other "$OTHER"
+    put bob@b.test
+    qr 0 --reroute "127.0.0.1:$OTHER" "$(msgid)"
+    out_has "is now"
+    [[ $(count_ids) == 1 ]]
+    qr 0
+    [[ $(sink_count other) == 1 ]]
+    grep -q 'RCPT TO:<bob@b.test>' other/1.env
+    queue_empty a
+    put bob@b.test
+    free_port L
+    echo "listen smtp 127.0.0.1:$L" >> a.conf
+    serve a
+    tried() { "$POSTBAG" queue-run -C a.conf --list --json | grep -q '"attempts":1'; }
+    wait_for 10 tried
+    qr 0 --reroute "127.0.0.1:$OTHER" --sender x.test
+    two() { [[ $(sink_count other) == 2 ]]; }
+    wait_for 15 two
+    wait_for 5 queue_empty a
+    qr 64 --reroute 'not a:host:x' --all
+}
+
+@test "--explain: plain words, the next attempt, and what to do; also for a message with a hostile reply" {
+    sink s "$P" defer=1
+    put bob@b.test
+    local m
+    m=$(msgid)
+    qr 0 --explain "$m"
+    out_has "not tried yet"
+    out_has "It is due: the next queue-run or serve tries it."
+    qr 0
+    qr 0 --explain "$m"
+    out_has "1 attempt"
+    out_has "arrived by local from uid"
+    out_has "found by relay"
+    out_has "reply: 4.3.0 later"
+    out_has "the host has a fault. To do: nothing; the next attempt may do."
+    out_has "Next attempt in"
+    out_has "it is returned to the sender"
+    qr 0 --hold "$m"
+    qr 0 --explain --all
+    out_has "held by the administrator"
+    out_has "nothing happens until queue-run --release $m"
+    qr 0 --explain --json "$m"
+    json_is 'o[0]["event"] == "deferred" and o[0]["detail"]["text"] == "later" and o[0]["address"] == "bob@b.test"'
+}
+
+@test "--histogram counts pending recipients by domain and age" {
+    put a1@b.test a2@b.test
+    put a3@c.test
+    qr 0 --histogram
+    [[ $(sed -n 2p out | awk '{ print $1, $2, $3 }') == "TOTAL 3 3" ]]
+    [[ $(sed -n 3p out | awk '{ print $1, $2, $3 }') == "b.test 2 2" ]]
+    qr 0 --histogram --json --recipient c.test
+    json_is 'd["domain"] == "c.test" and d["recipients"] == 1 and sum(d["by_age"]) == 1'
+}
+
+@test "--daemon makes a pass at once and after every interval, SIGHUP one now, SIGTERM ends it with 0" {
+    sink s "$P"
+    put
+    start daemon "$POSTBAG" queue-run -C a.conf --daemon --interval 1s
+    one() { [[ $(sink_count s) -ge ${1:-1} ]]; }
+    wait_for 10 one
+    put
+    wait_for 10 one 2
+    # It holds nothing between passes: another one may work.
+    qr 0 --all
+    stop "$PID"
+    [[ $STATUS == 0 ]]
+    start daemon "$POSTBAG" queue-run -C a.conf --daemon --interval 1h
+    sleep 0.3
+    put
+    kill -HUP "$PID"
+    wait_for 10 one 3
+    stop "$PID"
+    [[ $STATUS == 0 ]]
+}
+
+@test "what others ask for is done by a pass that runs" {
+    peer "$P" silent
+    put bob@b.test
+    local m
+    m=$(msgid)
+    start long "$POSTBAG" queue-run -C a.conf --deadline 6s
+    leased() { "$POSTBAG" queue-run -C a.conf --list --json | grep -q '"leased":true'; }
+    wait_for 5 leased
+    qr 0 --hold "$m"
+    wait "$PID" || true
+    [[ $(count_ids --held) == 1 ]]
+}
+
+@test "check_mailq of the monitoring plugins reads mailq" {
+    local plugin=/usr/lib/nagios/plugins/check_mailq
+    [[ -x $plugin ]] || skip "check_mailq is not installed"
+    mkdir bin
+    printf '#!/bin/sh\nexec %s mailq -C %s/a.conf\n' "$POSTBAG" "$T" > bin/mailq
+    chmod 755 bin/mailq
+    # The path of mailq is built in: a copy names ours.
+    sed "s|\$utils::PATH_TO_MAILQ|'$T/bin/mailq'|g" "$plugin" > bin/check_mailq
+    perl -I/usr/lib/nagios/plugins bin/check_mailq -M postfix -w 2 -c 5 > got || true
+    grep -q 'OK: .*mailq.*empty' got
+    put a@b.test
+    put b@b.test
+    put c@b.test
+    perl -I/usr/lib/nagios/plugins bin/check_mailq -M postfix -w 2 -c 5 > got || [[ $? == 1 ]]
+    cat got >> log
+    grep -q '^WARNING: .*mailq is 3 ' got
 }

@@ -4,7 +4,7 @@ load helper
 # A pass of site a over one message for the recipients given; what happened is in `pass`.
 go() {
     message "${1:-bob@b.test}" | "$POSTBAG" sendmail -C a.conf -f ann@a.test "${@:-bob@b.test}"
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     cp out pass
 }
 delivered() { grep -q '  delivered  ' pass; }
@@ -28,7 +28,7 @@ by_mx() { # zone lines of b.test on standard input
     message bob@b.test | "$POSTBAG" sendmail -C a.conf -f ann@a.test bob@bücher.test
     printf 'Subject: Grüße\n\nx\n' | "$POSTBAG" sendmail -C a.conf -f ann@a.test bob@b.test
     message bob@b.test | "$POSTBAG" sendmail -C a.conf -f ann@a.test bär@b.test
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     [[ $(sink_count s) == 3 ]]
     grep -h '^RCPT' s/*.env > rcpts
     grep -q 'xn--bcher-kva.test' rcpts
@@ -41,7 +41,7 @@ by_mx() { # zone lines of b.test on standard input
     sink s "$P" extensions=PIPELINING
     message bob@b.test | "$POSTBAG" sendmail -C a.conf -f ann@a.test bob@bücher.test
     message bob@b.test | "$POSTBAG" sendmail -C a.conf -f ann@a.test bär@b.test
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     [[ $(sink_count s) == 1 ]]
     grep -q 'failed .*bär@b.test.*5.6.7' out
 }
@@ -51,7 +51,7 @@ by_mx() { # zone lines of b.test on standard input
     sink s "$P" extensions=PIPELINING
     printf 'Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nGrüße\n' |
         "$POSTBAG" sendmail -C a.conf -f ann@a.test bob@b.test
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     [[ $(sink_count s) == 1 ]]
     python3 - s/1.eml <<'PY'
 import email, sys
@@ -61,7 +61,7 @@ assert email.message_from_bytes(raw).get_payload(decode=True).decode() == "Grü�
 PY
     printf 'DKIM-Signature: v=1; a=x\nSubject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nGrüße\n' |
         "$POSTBAG" sendmail -C a.conf -f ann@a.test bob@b.test
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     grep -q 'Grüße' s/2.eml
 }
 
@@ -156,7 +156,7 @@ PY
     start one python3 "$ROOT/tests/bats/script.py" 127.0.0.1 "$P" drop-after=2
     wait_for 10 test -s one.out
     for i in 1 2 3 4 5; do message bob@b.test | "$POSTBAG" sendmail -C a.conf -f ann@a.test "u$i@b.test"; done
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     [[ $(grep -c 'end of data' one.out) == 5 ]]
     [[ $(grep -c '^connect' one.out) -lt 5 ]]
     queue_empty a
@@ -168,7 +168,7 @@ PY
     wait_for 10 test -s one.out
     go
     refute delivered
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     out_has delivered
 }
 
@@ -184,6 +184,6 @@ PY
     out_has "not tried"
     [[ $(sink_count s) == 0 ]]
     # Asked for by hand it is tried.
-    run_postbag 0 queue-run -C a.conf --all
+    run_postbag 0 queue-run -C a.conf --all -v
     [[ $(grep -c delivered out) == 4 && ! -e a/state/unreachable/127.0.0.1:$P ]]
 }

@@ -27,7 +27,7 @@ postfix_sink() {
     big_message bob@pf.test > big
     sm -i bob@pf.test < hard
     sm -i bob@pf.test < big
-    run_postbag 0 queue-run -C a.conf
+    run_postbag 0 queue-run -C a.conf -v
     [[ $(grep -c delivered out) == 2 ]]
     wait_for 30 pf_has 2
     local f
@@ -65,7 +65,7 @@ postfix_sink() {
         postfix_sink $options
         out_site "$Q"
         message bob@b.test x 'plain text' | sm bob@b.test eve@b.test
-        run_postbag 0 queue-run -C a.conf
+        run_postbag 0 queue-run -C a.conf -v
         [[ $(grep -c '  delivered ' out) == 2 ]]
         [[ $(find sink -type f | wc -l) -ge 1 ]]
     done
