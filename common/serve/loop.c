@@ -16,7 +16,14 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
-enum { TRIM_SESSIONS = 16, ACCEPT_AT_ONCE = 64, SLOT_CHUNK = 256, HOSTS = 4096, EXHAUSTED_MS = 50 };
+enum {
+    TRIM_SESSIONS = 16,
+    ACCEPT_AT_ONCE = 64,
+    SLOT_CHUNK = 256,
+    HOSTS = 4096,
+    PROBES = 64,
+    EXHAUSTED_MS = 50
+};
 /* What an epoll event means: the low bits of its data; slot number and generation are above. */
 enum event_kind { KIND_SOCKET, KIND_WATCH, KIND_LISTENER, KIND_READY, KIND_COUNT };
 
@@ -31,6 +38,11 @@ struct slot {
     uint32_t ready_generation;
     uint64_t host; /* where it counts in hosts[] */
     bool counts;
+};
+
+struct host_count {
+    uint64_t host;
+    unsigned count;
 };
 
 struct listener {
@@ -50,10 +62,7 @@ struct loop {
     struct slot *free_slots;
     struct slot *ready, **ready_end;
     size_t session_count;
-    struct {
-        uint64_t host;
-        unsigned count;
-    } hosts[HOSTS];
+    struct host_count hosts[HOSTS];
     atomic_bool is_stopping, is_over;
 };
 
@@ -145,25 +154,30 @@ static uint64_t host_of(const struct addr *a) {
 /* Count a connection; false: there are too many of that host. A full table lets pass. With `lock`
  * held. */
 static bool count_host(struct loop *l, uint64_t host, bool *counts) {
-    size_t at = host % HOSTS;
+    struct host_count *mine = NULL, *empty = NULL;
 
     *counts = false;
     if (host == 0) return true;
-    for (size_t i = 0; i < 64; i++, at = (at + 1) % HOSTS) {
-        if (l->hosts[at].count > 0 && l->hosts[at].host != host) continue;
-        if (l->hosts[at].count >= l->server->conf->client_limit) return false;
-        l->hosts[at].host = host;
-        l->hosts[at].count++;
-        *counts = true;
-        return true;
+    /* Its place may lie behind one that is free again by now: look at all of them. */
+    for (size_t i = 0; i < PROBES && !mine; i++) {
+        struct host_count *p = &l->hosts[(host + i) % HOSTS];
+
+        if (p->count > 0 && p->host == host) mine = p;
+        if (p->count == 0 && !empty) empty = p;
     }
+    if (!mine) mine = empty;
+    if (!mine) return true;
+    if (mine->count >= l->server->conf->client_limit) return false;
+    mine->host = host;
+    mine->count++;
+    *counts = true;
     return true;
 }
 
 static void uncount_host(struct loop *l, uint64_t host) {
     size_t at = host % HOSTS;
 
-    for (size_t i = 0; i < 64; i++, at = (at + 1) % HOSTS) {
+    for (size_t i = 0; i < PROBES; i++, at = (at + 1) % HOSTS) {
         if (l->hosts[at].host != host || l->hosts[at].count == 0) continue;
         l->hosts[at].count--;
         return;
