@@ -1,7 +1,10 @@
 # bash completion of postbag; made from its tables by `make completions`
 _postbag() {
-    local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[0]##*/} words
-    [[ ${COMP_WORDS[COMP_CWORD-1]} == = ]] && { mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; }
+    local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[0]##*/} words values= option=
+    # the option whose value stands here: --name VALUE, or --name = VALUE
+    option=${COMP_WORDS[COMP_CWORD-1]}
+    [[ $option == = && COMP_CWORD -ge 2 ]] && option=${COMP_WORDS[COMP_CWORD-2]}
+    [[ $cur == = ]] && cur=
     if [[ $cmd == postbag ]]; then
         if (( COMP_CWORD == 1 )); then
             words="--list --install --version --help account addr config deliver imap-list mx-lookup pop3-fetch queue-run mailq sendmail newaliases serve smtp-probe"
@@ -24,7 +27,38 @@ _postbag() {
     smtp-probe) words=" --host --port= --rcpt= --from= --tls= --starttls --implicit-tls --lmtp --user= --password-file= --ehlo= --timeout= --all --ipv4 --ipv6 --trace --plugin --json --hostname= --resolver= --dnssec= --trust-anchor= --mx-port= --tls-ca= --plaintext-auth= --config= --help" ;;
     *) return ;;
     esac
-    if [[ $cur == -* ]]; then
+    case $cmd in mailq) cmd=queue-run ;; newaliases) cmd=sendmail ;; esac
+    case $cmd:$option in
+    config:--relay-tls) values="auto none may require verify" ;;
+    config:--dnssec) values="auto off validate" ;;
+    config:--plaintext-auth) values="no yes" ;;
+    config:--log) values="auto text json journal none" ;;
+    imap-list:--dnssec) values="auto off validate" ;;
+    mx-lookup:--dnssec) values="auto off validate" ;;
+    mx-lookup:--mta-sts) values="no yes" ;;
+    mx-lookup:--relay-tls) values="auto none may require verify" ;;
+    pop3-fetch:--dnssec) values="auto off validate" ;;
+    queue-run:--relay-tls) values="auto none may require verify" ;;
+    queue-run:--dnssec) values="auto off validate" ;;
+    queue-run:--plaintext-auth) values="no yes" ;;
+    queue-run:--log) values="auto text json journal none" ;;
+    sendmail:--report) values="auto none text json" ;;
+    sendmail:--relay-tls) values="auto none may require verify" ;;
+    sendmail:--dnssec) values="auto off validate" ;;
+    sendmail:--plaintext-auth) values="no yes" ;;
+    sendmail:--log) values="auto text json journal none" ;;
+    serve:--stdio) values="none smtp lmtp pop3 imap" ;;
+    serve:--relay-tls) values="auto none may require verify" ;;
+    serve:--dnssec) values="auto off validate" ;;
+    serve:--plaintext-auth) values="no yes" ;;
+    serve:--log) values="auto text json journal none" ;;
+    smtp-probe:--tls) values="may none require verify" ;;
+    smtp-probe:--dnssec) values="auto off validate" ;;
+    smtp-probe:--plaintext-auth) values="no yes" ;;
+    esac
+    if [[ $values ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$values" -- "$cur")
+    elif [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
         [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace
     else

@@ -51,9 +51,9 @@ _postbag() {
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
         '--relay-from=[networks whose clients may send to elsewhere without a login, or none]:NET...:_files' \
-        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:_files' \
+        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
-        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
+        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
@@ -62,8 +62,8 @@ _postbag() {
         '--message-size-limit=[largest message taken]:SIZE:_files' \
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
         '--retry=[first interval before a new attempt; it grows up to 4h]:TIME:_files' \
-        '--plaintext-auth=[allow passwords without TLS]:yes|no:_files' \
-        '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:_files' \
+        '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
+        '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:(auto text json journal none)' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
         '*:operand:_files' ;;
@@ -97,7 +97,7 @@ _postbag() {
         '--json[one JSON object per line]' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
-        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
+        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
@@ -110,13 +110,13 @@ _postbag() {
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
-        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
+        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
-        '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:_files' \
+        '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:(no yes)' \
         '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
-        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:_files' \
+        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
@@ -151,7 +151,7 @@ _postbag() {
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
-        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
+        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
@@ -185,10 +185,10 @@ _postbag() {
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
-        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:_files' \
+        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
-        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
+        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
@@ -197,8 +197,8 @@ _postbag() {
         '--message-size-limit=[largest message taken]:SIZE:_files' \
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
         '--retry=[first interval before a new attempt; it grows up to 4h]:TIME:_files' \
-        '--plaintext-auth=[allow passwords without TLS]:yes|no:_files' \
-        '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:_files' \
+        '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
+        '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:(auto text json journal none)' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
         '*:operand:_files' ;;
@@ -212,7 +212,7 @@ _postbag() {
         '--html=[FILE is the message in HTML, beside the text]:FILE:_files' \
         '--now[deliver now; what fails for now goes into the queue]' \
         '--dry-run[say what would be sent where; send and write nothing]' \
-        '--report=[with --now\: tell each recipient'\''s outcome as text or json, or none]:FORMAT:_files' \
+        '--report=[with --now\: tell each recipient'\''s outcome as text or json, or none]:FORMAT:(auto none text json)' \
         '--json[the same as --report json]' \
         '-v[show the dialogue on standard error]' \
         '-N[DSN\: never, or success,failure,delay]:WHEN:_files' \
@@ -223,24 +223,24 @@ _postbag() {
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
-        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:_files' \
+        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
-        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
+        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
         '--drop-dir=[where users who may not write the queue leave mail (default\: DATA/drop)]:DIR:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--message-size-limit=[largest message taken]:SIZE:_files' \
-        '--plaintext-auth=[allow passwords without TLS]:yes|no:_files' \
-        '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:_files' \
+        '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
+        '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:(auto text json journal none)' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
         '*:operand:_files' ;;
     serve) _arguments \
         '--local[try it out\: loopback ports 1025 and up, an account, no configuration]' \
-        '--stdio=[speak smtp, lmtp, pop3 or imap on standard input; operand\: the user]:PROTOCOL:_files' \
+        '--stdio=[speak smtp, lmtp, pop3 or imap on standard input; operand\: the user]:PROTOCOL:(none smtp lmtp pop3 imap)' \
         '--hold[take mail into the queue and deliver none of it]' \
         '--jobs=[outgoing connections at once (default 100)]:N:_files' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
@@ -252,9 +252,9 @@ _postbag() {
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
         '--relay-from=[networks whose clients may send to elsewhere without a login, or none]:NET...:_files' \
-        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:_files' \
+        '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
-        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
+        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
@@ -263,8 +263,8 @@ _postbag() {
         '--message-size-limit=[largest message taken]:SIZE:_files' \
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
         '--retry=[first interval before a new attempt; it grows up to 4h]:TIME:_files' \
-        '--plaintext-auth=[allow passwords without TLS]:yes|no:_files' \
-        '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:_files' \
+        '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
+        '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:(auto text json journal none)' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
         '*:operand:_files' ;;
@@ -273,7 +273,7 @@ _postbag() {
         '--port=[instead of 25 (LMTP 24, implicit TLS 465)]:PORT:_files' \
         '--rcpt=[ask whether this recipient is taken; may be repeated]:ADDRESS:_files' \
         '--from=[envelope sender for --rcpt (default\: the null sender)]:ADDRESS:_files' \
-        '--tls=[may (default), none, require, or verify the certificate too]:MODE:_files' \
+        '--tls=[may (default), none, require, or verify the certificate too]:MODE:(may none require verify)' \
         '--starttls[the same as --tls=require]' \
         '--implicit-tls[TLS from the first byte]' \
         '--lmtp[speak LMTP]' \
@@ -289,11 +289,11 @@ _postbag() {
         '--json[one JSON object per address tried]' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
-        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:_files' \
+        '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
-        '--plaintext-auth=[allow passwords without TLS]:yes|no:_files' \
+        '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \
         '*:operand:_files' ;;

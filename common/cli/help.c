@@ -243,19 +243,38 @@ void conf_man(struct slice template, FILE *out) {
 /* --- completions ---------------------------------------------------------------------------------
  */
 
+/* An option as the shells see it. */
+struct word {
+    char letter;
+    const char *name, *arg, *help;
+    const char *const *values; /* what it takes, `n` of them; NULL: anything */
+    size_t n;
+};
+
 /* Call `emit` for every long option of an applet, its own and its settings. */
 static void each_option(const struct applet *a, FILE *out,
-                        void (*emit)(FILE *, const struct applet *, char, const char *,
-                                     const char *, const char *)) {
+                        void (*emit)(FILE *, const struct applet *, const struct word *)) {
     struct slice rest = slice_str(a->settings);
     const struct setting *s;
+    struct word w;
 
-    for (const struct opt *o = a->opts; o && o->kind != OPT_NONE; o++)
-        if (o->help && (o->name || o->kind == OPT_FLAG || o->kind == OPT_TEXT))
-            emit(out, a, o->letter, o->name, o->arg, o->help);
-    while (next_setting(a, &rest, &s)) emit(out, a, 0, s->name, s->arg, s->help);
-    emit(out, a, 'C', "config", "FILE", "read settings from FILE");
-    emit(out, a, 'h', "help", NULL, "show the options");
+    for (const struct opt *o = a->opts; o && o->kind != OPT_NONE; o++) {
+        if (!o->help || !(o->name || o->kind == OPT_FLAG || o->kind == OPT_TEXT)) continue;
+        w = (struct word){o->letter, o->name, o->arg, o->help, o->words, 0};
+        while (w.values && w.values[w.n]) w.n++;
+        emit(out, a, &w);
+    }
+    while (next_setting(a, &rest, &s)) {
+        w = (struct word){0, s->name, s->arg, s->help, NULL, 0};
+        w.values = conf_words(s->kind, &w.n);
+        emit(out, a, &w);
+    }
+    emit(out, a, &(struct word){'C', "config", "FILE", "read settings from FILE", NULL, 0});
+    emit(out, a, &(struct word){'h', "help", NULL, "show the options", NULL, 0});
+}
+
+static void put_values(FILE *out, const struct word *w) {
+    for (size_t i = 0; i < w->n; i++) fprintf(out, "%s%s", i ? " " : "", w->values[i]);
 }
 
 static void put_names(FILE *out, const struct applet *a) {
@@ -263,19 +282,27 @@ static void put_names(FILE *out, const struct applet *a) {
     if (a->aliases) fprintf(out, " %s", a->aliases);
 }
 
-static void bash_word(FILE *out, const struct applet *a, char letter, const char *name,
-                      const char *arg, const char *help) {
-    (void)a, (void)help;
-    if (name) fprintf(out, " --%s%s", name, arg ? "=" : "");
-    else fprintf(out, " -%c", letter);
+static void bash_word(FILE *out, const struct applet *a, const struct word *w) {
+    (void)a;
+    if (w->name) fprintf(out, " --%s%s", w->name, w->arg ? "=" : "");
+    else fprintf(out, " -%c", w->letter);
+}
+
+static void bash_values(FILE *out, const struct applet *a, const struct word *w) {
+    if (!w->values) return;
+    fprintf(out, "    %s:--%s) values=\"", a->name, w->name);
+    put_values(out, w);
+    fputs("\" ;;\n", out);
 }
 
 static void bash(FILE *out) {
     fputs("# bash completion of postbag; made from its tables by `make completions`\n"
           "_postbag() {\n"
-          "    local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[0]##*/} words\n"
-          "    [[ ${COMP_WORDS[COMP_CWORD-1]} == = ]] && { mapfile -t COMPREPLY < <(compgen -f -- "
-          "\"$cur\"); return; }\n"
+          "    local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[0]##*/} words values= option=\n"
+          "    # the option whose value stands here: --name VALUE, or --name = VALUE\n"
+          "    option=${COMP_WORDS[COMP_CWORD-1]}\n"
+          "    [[ $option == = && COMP_CWORD -ge 2 ]] && option=${COMP_WORDS[COMP_CWORD-2]}\n"
+          "    [[ $cur == = ]] && cur=\n"
           "    if [[ $cmd == postbag ]]; then\n"
           "        if (( COMP_CWORD == 1 )); then\n            words=\"--list --install --version "
           "--help",
@@ -298,7 +325,14 @@ static void bash(FILE *out) {
         fputs("\" ;;\n", out);
     }
     fputs("    *) return ;;\n    esac\n"
-          "    if [[ $cur == -* ]]; then\n"
+          "    case $cmd in mailq) cmd=queue-run ;; newaliases) cmd=sendmail ;; esac\n"
+          "    case $cmd:$option in\n",
+          out);
+    for (const struct applet *const *a = applet_table; *a; a++) each_option(*a, out, bash_values);
+    fputs("    esac\n"
+          "    if [[ $values ]]; then\n"
+          "        mapfile -t COMPREPLY < <(compgen -W \"$values\" -- \"$cur\")\n"
+          "    elif [[ $cur == -* ]]; then\n"
           "        mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
           "        [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n"
           "    else\n        mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n    fi\n}\n"
@@ -322,17 +356,22 @@ static void put_quoted(FILE *out, const char *s, const char *escape) {
     }
 }
 
-static void zsh_word(FILE *out, const struct applet *a, char letter, const char *name,
-                     const char *arg, const char *help) {
+static void zsh_word(FILE *out, const struct applet *a, const struct word *w) {
     (void)a;
-    if (name) fprintf(out, "        '--%s%s[", name, arg ? "=" : "");
-    else fprintf(out, "        '-%c[", letter);
-    put_quoted(out, help, "[]:\\");
+    if (w->name) fprintf(out, "        '--%s%s[", w->name, w->arg ? "=" : "");
+    else fprintf(out, "        '-%c[", w->letter);
+    put_quoted(out, w->help, "[]:\\");
     fputs("]", out);
-    if (arg) {
+    if (w->arg) {
         fputc(':', out);
-        put_quoted(out, arg, "[]:\\");
-        fputs(":_files", out);
+        put_quoted(out, w->arg, "[]:\\");
+        if (w->values) {
+            fputs(":(", out);
+            put_values(out, w);
+            fputc(')', out);
+        } else {
+            fputs(":_files", out);
+        }
     }
     fputs("' \\\n", out);
 }
@@ -368,16 +407,21 @@ static void zsh(FILE *out) {
     fputs("    esac\n}\n_postbag \"$@\"\n", out);
 }
 
-static void fish_word(FILE *out, const struct applet *a, char letter, const char *name,
-                      const char *arg, const char *help) {
+static void fish_word(FILE *out, const struct applet *a, const struct word *w) {
     fputs("complete -c postbag -n '__fish_seen_subcommand_from ", out);
     put_names(out, a);
     fputc('\'', out);
-    if (letter) fprintf(out, " -s %c", letter);
-    if (name) fprintf(out, " -l %s", name);
-    if (arg) fputs(" -r", out);
+    if (w->letter) fprintf(out, " -s %c", w->letter);
+    if (w->name) fprintf(out, " -l %s", w->name);
+    if (w->values) {
+        fputs(" -x -a '", out);
+        put_values(out, w);
+        fputc('\'', out);
+    } else if (w->arg) {
+        fputs(" -r", out);
+    }
     fputs(" -d '", out);
-    for (const char *p = help; *p; p++) {
+    for (const char *p = w->help; *p; p++) {
         if (*p == '\'' || *p == '\\') fputc('\\', out);
         fputc(*p, out);
     }

@@ -32,6 +32,17 @@ static const char *const service_names[] = {"smtp", "submission", "submissions",
 static const char *const relay_tls_names[] = {"auto", "none", "may", "require", "verify"};
 static const char *const dnssec_names[] = {"auto", "off", "validate"};
 static const char *const log_names[] = {"auto", "text", "json", "journal", "none"};
+static const char *const bool_names[] = {"no", "yes"};
+
+const char *const *conf_words(enum conf_kind kind, size_t *count) {
+    switch (kind) {
+    case KIND_RELAYTLS: *count = COUNT_OF(relay_tls_names); return relay_tls_names;
+    case KIND_DNSSEC: *count = COUNT_OF(dnssec_names); return dnssec_names;
+    case KIND_LOGFMT: *count = COUNT_OF(log_names); return log_names;
+    case KIND_BOOL: *count = COUNT_OF(bool_names); return bool_names;
+    default: *count = 0; return NULL;
+    }
+}
 
 const char *conf_service_name(enum conf_service s) { return service_names[s]; }
 

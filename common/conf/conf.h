@@ -64,6 +64,9 @@ struct setting {
 extern const struct setting conf_settings[];
 /* Row by name, or NULL. */
 const struct setting *conf_setting(const char *name);
+/* The words that a setting of `kind` takes, `*count` of them; NULL: it does not take words. Static.
+ */
+const char *const *conf_words(enum conf_kind kind, size_t *count);
 /* The known word nearest to `word` among `n` words, or NULL when none is near (edit distance of
  * more than a third of its length). */
 const char *conf_nearest(struct slice word, const char *const *words, size_t n);

@@ -138,6 +138,13 @@ S
     grep -qx -- --explain got
     bash try "$ROOT/completions/postbag.bash" mailq --js > got
     grep -qx -- --json got
+    # The values of options that take words, behind a blank or an equals sign.
+    bash try "$ROOT/completions/postbag.bash" postbag sendmail --relay-tls ver > got
+    [[ $(cat got) == verify ]]
+    bash try "$ROOT/completions/postbag.bash" postbag sendmail --report = js > got
+    [[ $(cat got) == json ]]
+    bash try "$ROOT/completions/postbag.bash" mailq --log = > got
+    grep -qx journal got
     bash try "$ROOT/completions/postbag.bash" postbag deliver some > got
     grep -qx somefile got
 }
@@ -148,6 +155,8 @@ S
     grep -q mx-lookup got
     fish -c "source $ROOT/completions/postbag.fish; complete -C 'postbag queue-run --ex'" > got
     grep -q -- --explain got
+    fish -c "source $ROOT/completions/postbag.fish; complete -C 'postbag sendmail --report j'" > got
+    grep -q json got
 }
 
 @test "an unknown applet is 127, with the nearest name" {
