@@ -111,7 +111,8 @@ static void make_seven(struct fit *f) {
 }
 
 const struct hop_body *fit_body(struct fit *f, uint32_t exts) {
-    if (!f->env->is_8bit || f->env->is_binary || exts & SMTP_EXT_8BITMIME || f->body.size > FIT_CONVERT_MAX)
+    if (!f->env->is_8bit || f->env->is_binary || exts & SMTP_EXT_8BITMIME ||
+        f->body.size > FIT_CONVERT_MAX)
         return &f->body;
     if (f->seven.fd < 0) make_seven(f);
     return f->seven.fd >= 0 ? &f->seven : &f->body;

@@ -226,10 +226,17 @@ static void log_verdict(struct runner *r, const struct job *j, size_t i, wall_t 
     buf_release(&reply);
 }
 
+/* Its time begins when it may first be sent (RFC 4865). */
+static wall_t give_up_at(const struct runner *r, const struct job *j) {
+    wall_t from = j->env.release_at > j->env.arrived ? j->env.release_at : j->env.arrived;
+
+    return from + (wall_t)r->conf->queue_lifetime;
+}
+
 /* Old messages are given up: what is temporary becomes final. */
 static void age(struct runner *r, struct job *j, size_t i, wall_t now) {
     struct verdict *v = &j->verdicts[i];
-    bool is_old = now - j->env.arrived >= (wall_t)r->conf->queue_lifetime;
+    bool is_old = now >= give_up_at(r, j);
     bool is_late = j->env.by_mode == BY_RETURN && now >= j->env.deliver_by; /* RFC 2852 4.3 */
     char was[sizeof v->text];
 
@@ -317,9 +324,8 @@ void job_give_back(struct runner *r, struct job *j, bool to_remote, wall_t not_b
         queue_done(r->queue, j->msg, QUEUE_REMOTE, 0);
         return;
     }
-    next =
-        schedule_next(now, queue_msg_attempts(j->msg) + 1, r->conf->retry, random_below(UINT32_MAX),
-                      queue_msg_arrived(j->msg) + (wall_t)r->conf->queue_lifetime);
+    next = schedule_next(now, queue_msg_attempts(j->msg) + 1, r->conf->retry,
+                         random_below(UINT32_MAX), give_up_at(r, j));
     if (next < not_before) next = not_before;
     /* Somebody waits for a word at that time. */
     if (j->env.by_mode != BY_NONE && now < j->env.deliver_by && next > j->env.deliver_by)

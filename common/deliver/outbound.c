@@ -19,6 +19,7 @@ enum {
     IDLE_MS = 10 * 1000, /* a worker without work ends */
     TICK_MS = 250,       /* the filler looks after lines that wait for time or room */
     REST_MS = 60 * 1000,
+    PUT_OFF_S = 5,
     PER_LINK = 2 /* messages waiting per connection before one more is made */
 };
 
@@ -339,7 +340,7 @@ static void finish_parcel(struct outbound *o, struct parcel *p) {
         if (!p->job.bad) job_settle(o->r, &p->job, now);
         job_give_back(o->r, &p->job, false, p->not_before, now);
     } else {
-        queue_done(o->r->queue, p->msg, QUEUE_REMOTE, 0);
+        queue_done(o->r->queue, p->msg, QUEUE_REMOTE, p->not_before);
     }
     if (p->is_open) job_close(&p->job);
     pthread_mutex_destroy(&p->lock);
@@ -536,13 +537,30 @@ static struct task *next_task(struct outbound *o, struct dest *d, const struct l
     return o->is_stopping || dest_must_wait(d) ? NULL : dest_take(d);
 }
 
+/* Nothing is sent while it cannot be noted. */
+static void put_off(struct outbound *o, struct task *t, const struct err *why) {
+    struct parcel *p = t->parcel;
+
+    log_event(o->r->log, LEVEL_ERROR, "not sent now", "id", slice_str(queue_msg_id(p->msg)), "why",
+              slice_str(why->msg), NULL);
+    pthread_mutex_lock(&p->lock);
+    p->not_before = clock_wall() + PUT_OFF_S;
+    pthread_mutex_unlock(&p->lock);
+    end_task(o, t);
+}
+
 /* One message. False: the destination is down, or has too many connections. */
 static bool send_one(struct outbound *o, struct dest *d, const struct route *route,
                      struct link *link, struct task *t) {
     struct attempt a;
+    struct err why = {0};
     bool down, alone;
     wall_t until = 0;
 
+    if (queue_may_begin(o->r->queue, t->parcel->msg, &why) != OK) {
+        put_off(o, t, &why);
+        return false;
+    }
     open_task(o, d, t->parcel, &a);
     if (a.count > 0) attempt_run(o->r->courier, route, link, &a);
     down = is_down(&a);
@@ -561,8 +579,6 @@ static bool send_one(struct outbound *o, struct dest *d, const struct route *rou
     else if (is_taken(&a)) forget(o, d);
     note_task(o, t->parcel, &a, until);
     if (down) {
-        struct err why = {0};
-
         err_mail(&why, ERR_NET, a.verdicts[0].status, "%s", a.verdicts[0].text);
         fail_all(o, d, route, &route->hosts[link->host], &link->to, &why, a.verdicts[0].stage,
                  until);

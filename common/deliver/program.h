@@ -15,12 +15,12 @@ enum {
 };
 
 struct program {
-    struct slice target;            /* "|command" or "/file", absolute */
-    struct slice sender;            /* empty: the null path */
-    struct slice recipient;         /* "local@domain" that led here */
-    struct slice message;           /* CRLF line ends become LF */
-    wall_t date;                    /* for the mbox separator */
-    unsigned timeout_ms;            /* 0: PROGRAM_MS */
+    struct slice target;             /* "|command" or "/file", absolute */
+    struct slice sender;             /* empty: the null path */
+    struct slice recipient;          /* "local@domain" that led here */
+    struct slice message;            /* CRLF line ends become LF */
+    wall_t date;                     /* for the mbox separator */
+    unsigned timeout_ms;             /* 0: PROGRAM_MS */
     const _Atomic bool *is_stopping; /* may be NULL; when it becomes true the command is ended */
 };
 

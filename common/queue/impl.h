@@ -14,6 +14,7 @@ enum {
     LOCK_LEASE = 1,  /* byte that the process which delivers from it holds */
     RECORD_HEADER_MAX = 96,
     JOURNAL_DETAIL_MAX = 16 * 1024,
+    JOURNAL_AHEAD = 32 * 1024, /* room kept in a journal */
     JOURNAL_BYTES_MAX = 1024 * 1024 * 1024,
     JOURNAL_OWED_MAX = 4 * 1024 * 1024, /* lines kept for a journal that cannot be written */
     MOVE_BYTES_MIN = 1024 * 1024,       /* a segment or journal below this is left as it is */
@@ -33,6 +34,7 @@ struct segment {
     uint64_t live;          /* octets of records that are not finished */
     uint64_t journal_bytes; /* of the journal, */
     uint64_t journal_kept;  /* and how many there were after it was last written anew */
+    uint64_t journal_room;  /* octets from its start that the file system has promised */
     struct buf owed;        /* lines that could not be written to the journal yet */
     bool is_moving;         /* its messages are out because it is written anew */
 };
@@ -119,6 +121,9 @@ bool journal_next(struct slice *text, struct journal_line *l);
 /* Append a line to the journal of `s`, which is opened when needed. */
 enum err_code journal_add(struct queue *q, struct segment *s, const char *id, int rcpt,
                           const char *word, struct slice detail, struct err *e);
+/* Open the journal of `s` and keep room in it for the lines of what is on its way, so that noting
+ * does not fail later. With `lock` held. */
+enum err_code journal_ready(struct queue *q, struct segment *s, struct err *e);
 /* Write what is owed to the journal of `s`, if anything. With `lock` held. */
 enum err_code journal_pay(struct queue *q, struct segment *s, struct err *e);
 /* Forget what is owed to the journal of `s`. */

@@ -112,6 +112,9 @@ enum err_code queue_msg_envelope(struct queue *q, const struct queue_msg *m, str
 /* Where the octets are: a descriptor (borrowed while the message is out), offset and size. */
 void queue_msg_body(const struct queue_msg *m, int *fd, uint64_t *offset, uint64_t *size);
 
+/* Ask before anything is done with `m` that a crash must not repeat: OK when what happens can be
+ * noted, as far as can be known; else (full disk, no descriptors) it is to come back, later. */
+enum err_code queue_may_begin(struct queue *q, struct queue_msg *m, struct err *e);
 /* What happened to a recipient. `detail` is one line of JSON: the decision record. */
 struct queue_outcome {
     enum queue_state state; /* QUEUE_PENDING: deferred */

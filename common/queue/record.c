@@ -164,6 +164,7 @@ static enum err_code open_journal(struct queue *q, struct segment *s, struct err
         pread(s->journal_fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
         return file_write(s->journal_fd, S("\n"), path, e);
     s->journal_bytes = (uint64_t)st.st_size;
+    s->journal_room = 0;
     return OK;
 }
 
@@ -193,6 +194,24 @@ static enum err_code append(struct queue *q, struct segment *s, struct slice tex
     else fd_close(&s->journal_fd);
     s->is_journal_dirty = true;
     return code;
+}
+
+enum err_code journal_ready(struct queue *q, struct segment *s, struct err *e) {
+    enum err_code code = s->journal_fd < 0 ? open_journal(q, s, e) : OK;
+
+    if (code != OK) {
+        fd_close(&s->journal_fd);
+        return code;
+    }
+    if (s->journal_room > s->journal_bytes + JOURNAL_AHEAD / 2) return OK;
+    /* Where a file system cannot promise room the line itself will tell. */
+    if (fallocate(s->journal_fd, FALLOC_FL_KEEP_SIZE, (off_t)s->journal_bytes, JOURNAL_AHEAD) ==
+            0 ||
+        errno != ENOSPC) {
+        s->journal_room = s->journal_bytes + JOURNAL_AHEAD;
+        return OK;
+    }
+    return err_sys(e, "no room for the journal of segment %s", s->name);
 }
 
 void journal_forgive(struct queue *q, struct segment *s) {

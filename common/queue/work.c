@@ -138,6 +138,16 @@ struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now) 
     return m;
 }
 
+enum err_code queue_may_begin(struct queue *q, struct queue_msg *m, struct err *e) {
+    enum err_code code;
+
+    pthread_mutex_lock(&q->lock);
+    code = is_stuck(q) ? err_set(e, ERR_FULL, "the queue's journals cannot be written")
+                       : journal_ready(q, m->seg, e);
+    pthread_mutex_unlock(&q->lock);
+    return code;
+}
+
 wall_t queue_due(struct queue *q, enum queue_lane lane) {
     wall_t due;
 
