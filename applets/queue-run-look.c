@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "cli/cells.h"
 #include "deliver/advice.h"
+#include "deliver/drop.h"
 #include "sys/clock.h"
 
 struct listing {
@@ -120,8 +121,11 @@ int queue_run_list(struct context *ctx, struct queue *q, const struct filter *f,
                    bool mailq) {
     struct listing l = {.ctx = ctx, .filter = f, .json = json, .mailq = mailq};
     struct err e = {0};
+    unsigned dropped = drop_count(ctx->conf);
 
     if (queue_walk(q, false, list_one, &l, &e) != OK) return fail(ctx, &e);
+    if (dropped > 0 && !mailq)
+        warnf(ctx, "%u more in %s; the next pass takes them", dropped, drop_dir(ctx->conf));
     if (json) return EX_OK;
     if (l.count == 0) fputs("Mail queue is empty\n", ctx->out);
     else if (mailq)

@@ -475,6 +475,9 @@ queue_run() { run_postbag "$1" queue-run -C "$open/conf" "${@:2}"; }
     [[ ! -s out && ! -s err ]]
     AS=()
     [[ $(find "$open/drop" -name '*.msg' -uid "$NOBODY" | wc -l) == 1 ]]
+    mkdir -m 700 "$open/data/queue"
+    queue_run 0 --list
+    err_has "1 more in $open/drop"
     queue_run 0
     [[ -z $(ls "$open/drop") ]]
     mail=$(find "$open/data/mail" -path '*/new/*' -type f)
