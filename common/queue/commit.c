@@ -255,6 +255,7 @@ static void commit(struct queue *q, struct queue_op *ops) {
     char *chunk = malloc(COPY_CHUNK);
 
     for (struct queue_op *op = ops; op; op = op->next) count++;
+    q->last_batch = count;
     starts = malloc(count * sizeof *starts);
     buf_init(&env, ENVELOPE_BYTES_MAX);
     if (!chunk || !starts)
@@ -342,6 +343,23 @@ static void *committer(void *p) {
             ops->done(ops);
         }
     }
+}
+
+bool queue_try(struct queue *q, struct queue_op *op) {
+    bool alone;
+
+    pthread_mutex_lock(&q->pending_lock);
+    alone = !q->pending && !q->is_closing;
+    pthread_mutex_unlock(&q->pending_lock);
+    if (!alone || pthread_mutex_trylock(&q->writing) != 0) return false;
+    alone = q->last_batch <= 1;
+    if (alone) {
+        op->next = NULL;
+        op->err = (struct err){0};
+        commit(q, op);
+    }
+    pthread_mutex_unlock(&q->writing);
+    return alone;
 }
 
 void queue_submit(struct queue *q, struct queue_op *op) {

@@ -72,6 +72,7 @@ struct queue {
     pthread_mutex_t pending_lock;
     pthread_cond_t pending_more;
     struct queue_op *pending, **pending_end;
+    size_t last_batch; /* operations in the last commit; of `writing` */
     pthread_t committer;
     bool has_committer, is_closing;
     /* The worker's side. `lock` guards all below, and segment counts. Taken after `writing`. */

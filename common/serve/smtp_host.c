@@ -296,6 +296,8 @@ static void committed(struct queue_op *op) {
     session_resume(h->session);
 }
 
+static void after_commit(struct smtp_host *h);
+
 static void on_data_end(struct smtp_host *h, const struct smtp_server_event *ev) {
     const struct log *log = h->session->server->log;
 
@@ -330,6 +332,10 @@ static void on_data_end(struct smtp_host *h, const struct smtp_server_event *ev)
         return;
     }
     h->op.head = buf_slice(&h->head);
+    if (!h->session->server->drop && queue_try(h->session->server->queue, &h->op)) {
+        after_commit(h);
+        return;
+    }
     h->is_committed = false;
     h->waiting = WAIT_COMMIT;
     session_wait(h->session);
