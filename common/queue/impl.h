@@ -34,6 +34,8 @@ struct segment {
     uint64_t live;          /* octets of records that are not finished */
     uint64_t journal_bytes; /* of the journal, */
     uint64_t journal_kept;  /* and how many there were after it was last written anew */
+    uint64_t prepared;      /* the writer's: the file has octets of zero from its end up to here */
+    size_t committed;       /* the writer's: records */
     uint64_t journal_room;  /* octets from its start that the file system has promised */
     struct buf owed;        /* lines that could not be written to the journal yet */
     bool is_moving;         /* its messages are out because it is written anew */
@@ -108,6 +110,9 @@ uint32_t record_header_crc(const char *id, uint64_t env_size, uint64_t size);
 bool record_is_whole(int fd, const struct record *r);
 /* The same, where a read that failed is not damage: OK, ERR_SYNTAX (damaged), IO or MEMORY. */
 enum err_code record_check(int fd, const struct record *r);
+/* The octets of a segment of `file_size` without the zeros that its writer keeps ahead of itself; a
+ * record never ends with one. On a read error `file_size`. */
+uint64_t segment_size(int fd, uint64_t file_size);
 /* Read the envelope text of a record into `out`. */
 enum err_code record_envelope(int fd, uint64_t at, uint32_t size, struct buf *out, struct err *e);
 

@@ -67,9 +67,9 @@ struct queue_op {
     char id[QUEUE_ID_MAX];
     struct queue_op *next; /* the queue's own */
 };
-/* Commit it here and now, when nobody else is at it and the last commit was for one message too: who
- * sends alone does not pay for two changes of thread. True: the answer is in `op`, `done` is not
- * called. False: nothing was done, use queue_submit. */
+/* Commit it here and now, when nobody else is at it and the last commit was for one message too:
+ * who sends alone does not pay for two changes of thread. True: the answer is in `op`, `done` is
+ * not called. False: nothing was done, use queue_submit. */
 bool queue_try(struct queue *q, struct queue_op *op);
 /* `id` is filled at once, so that a Received field in `head` can name it: call queue_new_id first.
  */

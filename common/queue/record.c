@@ -53,6 +53,19 @@ static bool is_id(struct slice s) {
     return true;
 }
 
+uint64_t segment_size(int fd, uint64_t file_size) {
+    char block[16 * 1024];
+
+    while (file_size > 0) {
+        size_t n = file_size < sizeof block ? (size_t)file_size : sizeof block;
+
+        if (read_at(fd, block, n, file_size - n) != (ssize_t)n) return file_size;
+        while (n > 0 && block[n - 1] == 0) n--, file_size--;
+        if (n > 0) break;
+    }
+    return file_size;
+}
+
 enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record *r) {
     char text[RECORD_HEADER_MAX];
     ssize_t n = read_at(fd, text, sizeof text, offset);

@@ -370,12 +370,13 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
                                   struct err *e) {
     struct stat st;
     struct record r;
-    uint64_t at = 0;
+    uint64_t at = 0, size;
     enum step step;
     enum err_code code = OK;
 
     if (fstat(s->fd, &st) < 0) return err_sys(e, "cannot read segment %s", s->name);
-    while (code == OK && (step = record_read(s->fd, at, (uint64_t)st.st_size, &r)) == STEP_DONE) {
+    size = segment_size(s->fd, (uint64_t)st.st_size);
+    while (code == OK && (step = record_read(s->fd, at, size, &r)) == STEP_DONE) {
         uint64_t end = r.at + r.env_size + r.size + 1;
         struct queue_msg *m = NULL;
         struct err why = {0};
@@ -397,7 +398,7 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
             s->messages++;
             s->live += r.env_size + r.size;
             code = OK;
-        } else if (end < (uint64_t)st.st_size || is_complete(s, end)) {
+        } else if (end < size || is_complete(s, end)) {
             s->is_damaged = true;
             log_event(q->log, LEVEL_ERROR, "damaged record in the queue", "segment",
                       slice_str(s->name), "id", slice_str(r.id), "kept",
@@ -409,17 +410,18 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
         }
         at = end;
     }
-    if (code == OK && at < (uint64_t)st.st_size && !is_torn(s, at, (uint64_t)st.st_size)) {
+    if (code == OK && at < size && !is_torn(s, at, size)) {
         s->is_damaged = true;
         log_event(q->log, LEVEL_ERROR, "damaged record in the queue", "segment", slice_str(s->name),
                   "kept", S("as .bad when the rest is done"), NULL);
-    } else if (code == OK && at < (uint64_t)st.st_size) {
+    } else if (code == OK && at < size) {
         char n[24];
 
         log_event(q->log, LEVEL_WARN, "torn end of a segment cut; it was never acknowledged",
-                  "segment", slice_str(s->name), "bytes", log_num(n, st.st_size - (int64_t)at),
-                  NULL);
+                  "segment", slice_str(s->name), "bytes", log_num(n, (int64_t)(size - at)), NULL);
         if (ftruncate(s->fd, (off_t)at) < 0) code = err_sys(e, "cannot cut segment %s", s->name);
+    } else if (code == OK && size < (uint64_t)st.st_size && ftruncate(s->fd, (off_t)size) < 0) {
+        code = err_sys(e, "cannot cut segment %s", s->name);
     }
     s->size = at;
     return code;

@@ -96,6 +96,12 @@ static void only_segment(struct queue_bed *b, char path[512]) {
     assert_true(path[0]);
 }
 
+static bool count_entry(const struct queue_entry *entry, void *user) {
+    (void)entry;
+    ++*(size_t *)user;
+    return true;
+}
+
 static size_t drain(struct queue *q) {
     struct queue_msg *m;
     size_t n = 0;
@@ -109,6 +115,33 @@ static size_t drain(struct queue *q) {
 }
 
 /* Whatever a crash left of the last record: the ones before it are all there, and it is gone. */
+/* A writer of many messages keeps zeros ahead; they are no part of the segment for anybody. */
+static void zeros_ahead(void **state) {
+    struct queue_bed *b = *state;
+    struct queue *q = open_dir(b), *other;
+    char id[QUEUE_ID_MAX], path[512];
+    struct stat st, closed;
+    size_t seen = 0;
+
+    for (int i = 0; i < 40; i++) put(q, "one of many\r\n", id);
+    only_segment(b, path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size > 500000);
+    other = open_dir(b);
+    assert_int_equal(queue_walk(other, false, count_entry, &seen, NULL), OK);
+    assert_int_equal(seen, 40);
+    queue_close(other);
+    queue_close(q);
+    assert_int_equal(stat(path, &closed), 0);
+    assert_true(closed.st_size < 20000);
+    assert_int_equal(truncate(path, st.st_size), 0); /* as a crash leaves it */
+    q = open_dir(b);
+    assert_int_equal(queue_lease(q, NULL, NULL), OK);
+    assert_int_equal(drain(q), 40);
+    queue_close(q);
+    nothing_left(b);
+}
+
 static void torn_at_every_byte(void **state) {
     struct queue_bed *b = *state;
     struct queue *q = open_dir(b);
@@ -126,6 +159,8 @@ static void torn_at_every_byte(void **state) {
     assert_int_equal(file_read(path, &whole, NULL), OK);
     for (off_t size = one.st_size; size < two_.st_size; size++) {
         assert_int_equal(file_replace(path, slice_of(whole.p, (size_t)size), 0600, NULL), OK);
+        /* Every other time with the zeros that a writer keeps ahead of itself. */
+        if (size % 2) assert_int_equal(truncate(path, size + 100000), 0);
         q = open_dir(b);
         assert_int_equal(queue_lease(q, NULL, NULL), OK);
         assert_int_equal(drain(q), 1);
@@ -644,6 +679,7 @@ int main(void) {
         BED(list_and_story_case),
         BED(limits_case),
         BED(torn_at_every_byte),
+        BED(zeros_ahead),
         BED(damaged_in_the_middle),
         BED(damaged_header),
         BED(torn_journal),
