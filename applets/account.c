@@ -12,13 +12,19 @@
 #include "store/store.h"
 #include "sys/file.h"
 
+enum { SCHEME_YESCRYPT, SCHEME_SCRAM };
+static const char *const schemes[] = {"yescrypt", "scram-sha-256", NULL};
+
 struct args {
     const char *home;
     bool json;
+    int scheme;
 };
 
 static const struct opt opts[] = {
     TEXT(0, "home", home, "DIR", "add: keep the mail in DIR/Maildir instead of the data directory"),
+    ENUM(0, "scheme", scheme, schemes, "SCHEME",
+         "add, password: store the password as yescrypt or as keys of scram-sha-256"),
     FLAG(0, "json", json, "list: one JSON object per line"),
     OPT_END,
 };
@@ -86,14 +92,16 @@ static void list_one(const struct account *a, void *p) {
 }
 
 static enum err_code set_password(struct context *ctx, struct accounts *accounts, struct slice name,
-                                  const char *home, struct err *e) {
+                                  const char *home, int scheme, struct err *e) {
     struct buf password, stored;
     enum err_code code;
 
     buf_init(&password, PASSWORD_MAX);
     buf_init(&stored, 1024);
     code = read_password(ctx, true, &password, e);
-    if (code == OK) code = password_make(buf_slice(&password), &stored, e);
+    if (code == OK)
+        code = scheme == SCHEME_SCRAM ? password_make_scram(buf_slice(&password), &stored, e)
+                                      : password_make(buf_slice(&password), &stored, e);
     if (code == OK) code = accounts_put(accounts, name, buf_cstr(&stored), home, e);
     if (password.p) explicit_bzero(password.p, password.cap);
     buf_release(&password);
@@ -110,7 +118,8 @@ static enum err_code add(struct context *ctx, struct accounts *accounts, struct 
     if (accounts_find(accounts, name, &a, NULL) == OK)
         return err_set(e, ERR_EXISTS, "the account %s is there already", a.name);
     code = file_mkdirs(ctx->conf->data, 0700, e);
-    if (code == OK) code = set_password(ctx, accounts, name, args->home ? args->home : "", e);
+    if (code == OK)
+        code = set_password(ctx, accounts, name, args->home ? args->home : "", args->scheme, e);
     if (code == OK) code = accounts_find(accounts, name, &a, e);
     if (code == OK) code = store_open(a.home, &s, e);
     if (code != OK) return code;
@@ -159,7 +168,7 @@ static int run(struct context *ctx, const void *p) {
     } else if (strcmp(verb, "check") == 0) code = check(ctx, accounts, name, &e);
     else if (strcmp(verb, "password") == 0) {
         code = accounts_find(accounts, name, &a, &e);
-        if (code == OK) code = set_password(ctx, accounts, name, NULL, &e);
+        if (code == OK) code = set_password(ctx, accounts, name, NULL, args->scheme, &e);
         if (code == OK) fprintf(ctx->out, "%s: the password is changed\n", a.name);
     } else {
         code = err_set(&e, ERR_USAGE, "\"%s\" is not add, password, check, remove or list", verb);

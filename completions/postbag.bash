@@ -14,7 +14,7 @@ _postbag() {
         cmd=${COMP_WORDS[1]}
     fi
     case $cmd in
-    account) words=" --home= --json --data= --domain= --accounts= --config= --help" ;;
+    account) words=" --home= --scheme= --json --data= --domain= --accounts= --config= --help" ;;
     addr) words=" --json --config= --help" ;;
     config) words=" --origin --json --hostname= --domain= --data= --user= --listen= --tls= --tls-ca= --relay= --relay-from= --relay-tls= --resolver= --dnssec= --trust-anchor= --accounts= --aliases= --drop-dir= --mx-port= --message-size-limit= --queue-lifetime= --retry= --plaintext-auth= --log= --config= --help" ;;
     deliver) words=" --from= --maildir= --mailbox= --data= --domain= --accounts= --aliases= --message-size-limit= --config= --help" ;;
@@ -29,6 +29,7 @@ _postbag() {
     esac
     case $cmd in mailq) cmd=queue-run ;; newaliases) cmd=sendmail ;; esac
     case $cmd:$option in
+    account:--scheme) values="yescrypt scram-sha-256" ;;
     config:--relay-tls) values="auto none may require verify" ;;
     config:--dnssec) values="auto off validate" ;;
     config:--plaintext-auth) values="no yes" ;;

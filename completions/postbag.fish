@@ -11,6 +11,7 @@ complete -c postbag -n __fish_use_subcommand -f -a sendmail -d 'send the message
 complete -c postbag -n __fish_use_subcommand -f -a serve -d 'run the mail server: SMTP, submission, LMTP, POP3, IMAP, queue'
 complete -c postbag -n __fish_use_subcommand -f -a smtp-probe -d 'try the mail hosts of a domain as a sender would, and report'
 complete -c postbag -n '__fish_seen_subcommand_from account' -l home -r -d 'add: keep the mail in DIR/Maildir instead of the data directory'
+complete -c postbag -n '__fish_seen_subcommand_from account' -l scheme -x -a 'yescrypt scram-sha-256' -d 'add, password: store the password as yescrypt or as keys of scram-sha-256'
 complete -c postbag -n '__fish_seen_subcommand_from account' -l json -d 'list: one JSON object per line'
 complete -c postbag -n '__fish_seen_subcommand_from account' -l data -r -d 'directory of queue, mail, accounts, keys and state'
 complete -c postbag -n '__fish_seen_subcommand_from account' -l domain -r -d 'domains whose mailboxes are here (default: hostname)'

@@ -27,6 +27,7 @@ _postbag() {
     case $cmd in
     account) _arguments \
         '--home=[add\: keep the mail in DIR/Maildir instead of the data directory]:DIR:_files' \
+        '--scheme=[add, password\: store the password as yescrypt or as keys of scram-sha-256]:SCHEME:(yescrypt scram-sha-256)' \
         '--json[list\: one JSON object per line]' \
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \

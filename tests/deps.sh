@@ -6,7 +6,7 @@ what=${1:-test}
 build='gcc make pkg-config libc6-dev libcrypt-dev libgnutls28-dev libcurl4-gnutls-dev libldns-dev libunbound-dev libsqlite3-dev libidn2-dev'
 demo="$build nsd ca-certificates"
 test="$demo clang libclang-rt-14-dev libcmocka-dev bats parallel valgrind mandoc shellcheck clang-format
-      postfix swaks msmtp libnet-ssleay-perl libio-socket-ssl-perl curl mpop isync python3 dovecot-imapd dovecot-pop3d
+      postfix swaks msmtp libnet-ssleay-perl libio-socket-ssl-perl curl mpop gsasl isync python3 dovecot-imapd dovecot-pop3d
       unbound dns-root-data ldnsutils zsh fish mutt openssl procps
       php-cli s-nail bsd-mailx git-email libmime-lite-perl libemail-sender-perl ruby-mail anacron cron at sudo logwatch
       monitoring-plugins-standard bsdutils"

@@ -10,6 +10,7 @@
 
 #include "auth/password.h"
 #include "base/ascii.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
 
@@ -25,6 +26,8 @@ struct accounts {
     struct arena arena;
     struct line *lines; /* sorted by name */
     size_t count;
+    bool has_keys;               /* all of them */
+    uint8_t secret[SHA256_SIZE]; /* for salts of names that are no account */
     struct timespec changed;
     off_t size;
     ino_t inode;
@@ -36,6 +39,7 @@ enum err_code accounts_new(const struct conf *c, struct accounts **out, struct e
 
     if (!a) return err_set(e, ERR_MEMORY, "no memory for accounts");
     a->conf = c;
+    random_bytes(a->secret, sizeof a->secret);
     pthread_mutex_init(&a->lock, NULL);
     arena_init(&a->arena, 4 * (size_t)ACCOUNTS_FILE_MAX);
     *out = a;
@@ -46,6 +50,7 @@ void accounts_free(struct accounts *a) {
     if (!a) return;
     pthread_mutex_destroy(&a->lock);
     arena_release(&a->arena);
+    explicit_bzero(a->secret, sizeof a->secret);
     free(a);
 }
 
@@ -86,6 +91,7 @@ static enum err_code parse(struct accounts *a, struct slice text, struct err *e)
     while (slice_line(&rest, &line)) count++;
     a->lines = arena_new(&a->arena, count * sizeof *a->lines);
     a->count = 0;
+    a->has_keys = true;
     if (!a->lines) return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for accounts");
     while (slice_line(&text, &line)) {
         struct slice field[8] = {{0}};
@@ -106,6 +112,7 @@ static enum err_code parse(struct accounts *a, struct slice text, struct err *e)
         l->password = arena_copy(&a->arena, field[1]);
         l->home = arena_copy(&a->arena, field[5]);
         l->number = number;
+        a->has_keys = a->has_keys && password_has_keys(l->password);
         a->count++;
     }
     if (a->arena.bad) return err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for accounts");
@@ -229,6 +236,8 @@ enum err_code accounts_login(struct accounts *a, struct slice name, struct slice
 
     if (code == OK) {
         code = password_check(slice_str(out->password), password, &why);
+        if (code == ERR_DENIED && password_is_cheap(slice_str(out->password)))
+            password_waste(password);
     } else if (code == ERR_NOT_FOUND) {
         password_waste(password);
     }
@@ -236,6 +245,40 @@ enum err_code accounts_login(struct accounts *a, struct slice name, struct slice
         return err_mail(e, ERR_DENIED, STATUS(5, 7, 8), "wrong user name or password");
     if (code != OK && e) *e = why;
     return code;
+}
+
+bool accounts_have_keys(struct accounts *a) {
+    bool yes;
+
+    pthread_mutex_lock(&a->lock);
+    yes = load(a, NULL) == OK && a->count > 0 && a->has_keys;
+    pthread_mutex_unlock(&a->lock);
+    return yes;
+}
+
+bool accounts_keys(struct accounts *a, struct slice name, struct scram_keys *out) {
+    struct scram_keys made = {.iterations = SCRAM_ITERATIONS, .salt_n = SCRAM_SALT};
+    char canonical[ACCOUNT_NAME_MAX + 1] = "";
+    uint8_t salt[SHA256_SIZE] = {0};
+    struct account account = {.password = ""};
+    struct slice stored = S("");
+    bool known = accounts_name(a, name, canonical, NULL) == OK &&
+                 accounts_find(a, slice_str(canonical), &account, NULL) == OK;
+
+    /* The salt of {PLAIN}, and of nobody. */
+    hash_hmac(slice_of((char *)a->secret, sizeof a->secret), slice_str(canonical), salt);
+    memcpy(made.salt, salt, made.salt_n);
+    *out = made;
+    if (known) stored = slice_str(account.password);
+    if (!known || !password_keys(stored, out)) {
+        *out = made;
+        known = false;
+    }
+    /* As long as it takes for {PLAIN}, whoever it is. */
+    if (!known || slice_istarts(stored, S("{SCRAM"))) scram_derive(S("waste"), &made);
+    explicit_bzero(account.password, sizeof account.password);
+    explicit_bzero(&made, sizeof made);
+    return known;
 }
 
 enum err_code accounts_walk(struct accounts *a, void (*visit)(const struct account *, void *),

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "conf/conf.h"
+#include "sasl/scram.h"
 
 enum { ACCOUNTS_FILE_MAX = 64 * 1024 * 1024, ACCOUNT_NAME_MAX = 320 };
 
@@ -38,6 +39,13 @@ enum err_code accounts_first(struct accounts *a, struct slice domain, struct acc
  * way. */
 enum err_code accounts_login(struct accounts *a, struct slice name, struct slice password,
                              struct account *out, struct err *e);
+/* Can every account log in by SCRAM-SHA-256? Only then it is worth offering: a client that is
+ * offered it takes it, and does not fall back on a password sent. False without accounts, or when
+ * the file cannot be read. */
+bool accounts_have_keys(struct accounts *a);
+/* The SCRAM keys of an account. False: no account, or none with keys; then salt and iterations are
+ * made up, alike for the same name as long as the process lives, and it takes as long. */
+bool accounts_keys(struct accounts *a, struct slice name, struct scram_keys *out);
 /* Call `visit` for each account, by name; NULL: only read and check the file. */
 enum err_code accounts_walk(struct accounts *a, void (*visit)(const struct account *, void *),
                             void *user, struct err *e);

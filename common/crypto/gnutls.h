@@ -12,6 +12,10 @@
 #define GNUTLS_SYMS(X)                                                                             \
     X(gnutls_global_init)                                                                          \
     X(gnutls_hash_fast)                                                                            \
+    X(gnutls_hmac_fast)                                                                            \
+    X(gnutls_pbkdf2)                                                                               \
+    X(gnutls_session_channel_binding)                                                              \
+    X(gnutls_session_ext_master_secret_status)                                                     \
     X(gnutls_strerror)                                                                             \
     X(gnutls_error_is_fatal)                                                                       \
     X(gnutls_alert_get)                                                                            \

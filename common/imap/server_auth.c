@@ -78,7 +78,7 @@ static void go_on(struct imap_server *s, enum sasl_step step) {
     s->mode = MODE_COMMAND;
     switch (step) {
     case SASL_CHALLENGE: break;
-    case SASL_VERIFY:
+    case SASL_CLAIMED:
         if (authzid.n && !slice_eq(authzid, user))
             imap_finish(s, "NO", S("AUTHORIZATIONFAILED"), S("Acting for others is not allowed."));
         else ask(s, user, buf_slice(&s->sasl.password)); // both live until the answer
@@ -104,9 +104,9 @@ void imap_cmd_authenticate(struct imap_server *s) {
         imap_finish_bad(s, "Expected a mechanism.");
         return;
     }
-    if (!(sasl_find(mech) & SASL_OURS)) go_on(s, SASL_UNSUPPORTED);
+    if (!(sasl_find(mech) & sasl_server_offers(NULL))) go_on(s, SASL_UNSUPPORTED);
     else if (!refuse_plaintext(s))
-        go_on(s, sasl_server_start(&s->sasl, mech, initial.n > 0, initial));
+        go_on(s, sasl_server_start(&s->sasl, mech, initial.n > 0, initial, NULL));
 }
 
 void imap_server_login_result(struct imap_server *s, enum imap_login r) {

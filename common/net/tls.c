@@ -396,6 +396,20 @@ bool tls_peer(struct tls *t, struct tls_peer *out) {
     return true;
 }
 
+bool tls_binding(struct tls *t, uint8_t out[TLS_BINDING]) {
+    gnutls_datum_t made = {0};
+    bool ok;
+
+    if (!t->is_up || (gnutls.gnutls_protocol_get_version(t->session) < GNUTLS_TLS1_3 &&
+                      !gnutls.gnutls_session_ext_master_secret_status(t->session)))
+        return false;
+    ok = gnutls.gnutls_session_channel_binding(t->session, GNUTLS_CB_TLS_EXPORTER, &made) == 0;
+    if (ok && made.size == TLS_BINDING) memcpy(out, made.data, TLS_BINDING);
+    else ok = false;
+    free(made.data);
+    return ok;
+}
+
 enum err_code tls_make_self_signed(const char *const *names, size_t n, const char *cert_path,
                                    const char *key_path, struct err *e) {
     gnutls_x509_privkey_t key = NULL;

@@ -68,6 +68,11 @@ struct tls_peer {
 /* False when the peer sent none. */
 bool tls_peer(struct tls *t, struct tls_peer *out);
 
+enum { TLS_BINDING = 32 };
+/* The tls-exporter channel binding (RFC 9266). False: not over TLS 1.3, nor over 1.2 with the
+ * extended master secret. */
+bool tls_binding(struct tls *t, uint8_t out[TLS_BINDING]);
+
 /* Make a key and a self-signed certificate (ECDSA P-256, ten years) for `names`, and write both as
  * PEM: the key with mode 0600 first. */
 enum err_code tls_make_self_signed(const char *const *names, size_t n, const char *cert_path,

@@ -168,7 +168,7 @@ static void sasl_step(struct pop3_server *s, enum sasl_step step) {
         buf_addf(&s->out, "+ %.*s\r\n", SP(buf_slice(&s->sasl.out)));
         s->needs_arm = true;
         return;
-    case SASL_VERIFY:
+    case SASL_CLAIMED:
         ask_login(s, buf_slice(&s->sasl.authcid), buf_slice(&s->sasl.password),
                   sasl_server_name(&s->sasl));
         return;
@@ -190,7 +190,7 @@ static void auth(struct pop3_server *s, struct slice args) {
         return;
     }
     bool has = slice_word(&args, &initial);
-    sasl_step(s, sasl_server_start(&s->sasl, mechanism, has, initial));
+    sasl_step(s, sasl_server_start(&s->sasl, mechanism, has, initial, NULL));
 }
 
 static void quit(struct pop3_server *s, struct slice args) {

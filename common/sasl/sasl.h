@@ -2,7 +2,7 @@
 #ifndef SASL_SASL_H
 #define SASL_SASL_H
 
-#include "base/slice.h"
+#include "base/buf.h"
 
 enum {
     SASL_PLAIN = 1, /* RFC 4616 */
@@ -10,16 +10,23 @@ enum {
     /* Known by name only, for what a peer announces. */
     SASL_CRAM_MD5 = 4,
     SASL_SCRAM_SHA_1 = 8,
-    SASL_SCRAM_SHA_256 = 16,
+    SASL_SCRAM_SHA_256 = 16, /* RFC 7677 */
     SASL_XOAUTH2 = 32,
     SASL_OAUTHBEARER = 64,
-    SASL_EXTERNAL = 128,
-    SASL_OURS = SASL_PLAIN | SASL_LOGIN /* what client and server can do */
+    SASL_EXTERNAL = 128,          /* RFC 4422 appendix A */
+    SASL_SCRAM_SHA_256_PLUS = 256 /* RFC 7677 with RFC 9266 */
 };
 enum {
     SASL_LINE_MAX = 12288, /* one base64 line (RFC 4954 4) */
     SASL_NAME_MAX = 1024,  /* a user name */
     SASL_PASSWORD_MAX = 1024
+};
+
+/* What a client claims, and who is to say whether it is true. */
+enum sasl_claim {
+    SASL_IS_PASSWORD, /* `password` is one: check it */
+    SASL_IS_PROVEN,   /* the mechanism proved it; the account is to exist still */
+    SASL_IS_DENIED    /* the mechanism proved the contrary: as a wrong password */
 };
 
 /* The bit of a mechanism's name, any case; 0: unknown. */
@@ -28,5 +35,7 @@ unsigned sasl_find(struct slice name);
 const char *sasl_name(unsigned mechanism);
 /* A list of names separated by blanks as a set; unknown ones are skipped. */
 unsigned sasl_list(struct slice names);
+/* Append the names of a set, best first, each with `before` in front of it. */
+void sasl_put_names(struct buf *out, unsigned set, const char *before);
 
 #endif

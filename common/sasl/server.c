@@ -1,7 +1,10 @@
 #include "sasl/server.h"
 
+#include <stdlib.h>
+
 #include "base/attr.h"
 #include "base/base64.h"
+#include "sasl/scram.h"
 
 struct sasl_server_mechanism {
     unsigned bit;
@@ -14,6 +17,16 @@ static bool put(struct buf *b, struct slice s, size_t max) {
     return s.n <= max && buf_add(b, s);
 }
 
+static enum sasl_step claim(struct sasl_server *x, enum sasl_claim what) {
+    x->claim = what;
+    return SASL_CLAIMED;
+}
+
+static enum sasl_step challenge(struct sasl_server *x, struct slice text) {
+    buf_reset(&x->out);
+    return base64_put(&x->out, text) ? SASL_CHALLENGE : SASL_MALFORMED;
+}
+
 static enum sasl_step plain(struct sasl_server *x, struct slice in) {
     struct slice authzid, authcid, password;
     if (!slice_cut(in, '\0', &authzid, &in) || !slice_cut(in, '\0', &authcid, &password) ||
@@ -21,7 +34,7 @@ static enum sasl_step plain(struct sasl_server *x, struct slice in) {
         return SASL_MALFORMED;
     return put(&x->authzid, authzid, SASL_NAME_MAX) && put(&x->authcid, authcid, SASL_NAME_MAX) &&
                    put(&x->password, password, SASL_PASSWORD_MAX)
-               ? SASL_VERIFY
+               ? claim(x, SASL_IS_PASSWORD)
                : SASL_MALFORMED;
 }
 
@@ -30,16 +43,86 @@ static enum sasl_step login(struct sasl_server *x, struct slice in) {
     if (slice_chr(in, '\0') != SLICE_NONE) return SASL_MALFORMED;
     if (x->state++ == 0) {
         if (!in.n || !put(&x->authcid, in, SASL_NAME_MAX)) return SASL_MALFORMED;
-        buf_reset(&x->out);
-        return base64_put(&x->out, S("Password:")) ? SASL_CHALLENGE : SASL_MALFORMED;
+        return challenge(x, S("Password:"));
     }
-    return put(&x->password, in, SASL_PASSWORD_MAX) ? SASL_VERIFY : SASL_MALFORMED;
+    return put(&x->password, in, SASL_PASSWORD_MAX) ? claim(x, SASL_IS_PASSWORD) : SASL_MALFORMED;
 }
+
+// --- SCRAM ------------------------------------------------------------------------------------
+
+static enum sasl_step scram_first(struct sasl_server *x, struct slice in) {
+    const struct sasl_env *env = x->env;
+    bool is_plus = x->mechanism->bit == SASL_SCRAM_SHA_256_PLUS;
+    uint8_t binding[SCRAM_BINDING] = {0};
+    char nonce[SCRAM_NONCE];
+    struct scram_first first;
+    struct buf out;
+
+    if (!scram_first_parse(in, &first) || (first.flag == 'p') != is_plus) return SASL_MALFORMED;
+    buf_init(&x->authcid, SASL_NAME_MAX);
+    buf_init(&x->authzid, SASL_NAME_MAX);
+    if (!scram_name_get(&x->authcid, first.name) || !scram_name_get(&x->authzid, first.authzid))
+        return SASL_MALFORMED;
+    // "y": the client could bind, and was told that we cannot. If we can, somebody between us took
+    // the offer away (RFC 5802 6).
+    if ((first.flag == 'y' && sasl_server_offers(env) & SASL_SCRAM_SHA_256_PLUS) ||
+        (is_plus &&
+         (!slice_eq(first.binding, S("tls-exporter")) || !env->binding(env->user, binding))))
+        return claim(x, SASL_IS_DENIED);
+    x->scram = calloc(1, sizeof *x->scram);
+    if (!x->scram) return SASL_MALFORMED;
+    x->scram->is_known = env->keys(env->user, buf_slice(&x->authcid), &x->scram->keys);
+    env->random(env->user, nonce, sizeof nonce);
+    scram_nonce(nonce, sizeof nonce);
+    buf_init(&out, SCRAM_MESSAGE_MAX);
+    enum sasl_step r =
+        scram_server_first(x->scram, &first, slice_of(nonce, sizeof nonce), binding, &out)
+            ? challenge(x, buf_slice(&out))
+            : SASL_MALFORMED;
+    buf_release(&out);
+    return r;
+}
+
+static enum sasl_step scram_final(struct sasl_server *x, struct slice in) {
+    enum sasl_step r = SASL_MALFORMED;
+    struct buf out;
+    buf_init(&out, SCRAM_MESSAGE_MAX);
+    switch (scram_server_final(x->scram, in, &out)) {
+    case SCRAM_GOOD: r = challenge(x, buf_slice(&out)); break;
+    case SCRAM_WRONG: r = claim(x, SASL_IS_DENIED); break;
+    case SCRAM_MALFORMED: break;
+    }
+    buf_release(&out);
+    return r;
+}
+
+static enum sasl_step scram(struct sasl_server *x, struct slice in) {
+    switch (x->state++) {
+    case 0: return scram_first(x, in);
+    case 1: return scram_final(x, in);
+    default: return in.n ? SASL_MALFORMED : claim(x, SASL_IS_PROVEN);
+    }
+}
+
+// --- the table --------------------------------------------------------------------------------
 
 static const struct sasl_server_mechanism mechanisms[] = {
     {SASL_PLAIN, false, plain},
     {SASL_LOGIN, true, login},
+    {SASL_SCRAM_SHA_256, false, scram},
+    {SASL_SCRAM_SHA_256_PLUS, false, scram},
 };
+
+unsigned sasl_server_offers(const struct sasl_env *env) {
+    unsigned set = SASL_PLAIN | SASL_LOGIN;
+    uint8_t binding[SCRAM_BINDING];
+    if (!env) return set;
+    if (env->keys && env->random) {
+        set |= SASL_SCRAM_SHA_256;
+        if (env->binding && env->binding(env->user, binding)) set |= SASL_SCRAM_SHA_256_PLUS;
+    }
+    return set;
+}
 
 static void wipe(struct buf *b) {
     if (b->p) explicit_bzero(b->p, b->cap);
@@ -47,10 +130,10 @@ static void wipe(struct buf *b) {
 }
 
 enum sasl_step sasl_server_start(struct sasl_server *x, struct slice mechanism, bool has_initial,
-                                 struct slice initial) {
-    unsigned bit = sasl_find(mechanism);
-    *x = (struct sasl_server){0};
-    buf_init(&x->out, 4096);
+                                 struct slice initial, const struct sasl_env *env) {
+    unsigned bit = sasl_find(mechanism) & sasl_server_offers(env);
+    *x = (struct sasl_server){.env = env};
+    buf_init(&x->out, 2 * SCRAM_MESSAGE_MAX);
     for (size_t i = 0; i < COUNT_OF(mechanisms); i++)
         if (bit == mechanisms[i].bit) x->mechanism = &mechanisms[i];
     if (!x->mechanism) return SASL_UNSUPPORTED;
@@ -77,6 +160,8 @@ void sasl_server_release(struct sasl_server *x) {
     wipe(&x->authzid);
     wipe(&x->authcid);
     wipe(&x->password);
+    if (x->scram) scram_server_release(x->scram);
+    free(x->scram);
     *x = (struct sasl_server){0};
 }
 

@@ -1,10 +1,10 @@
 /* sasl/server: the server's side of one SASL exchange, in base64 lines as SMTP, POP3 and IMAP carry
- * it (RFC 4422; RFC 4954 4). It gathers what the client claims; whether it is true is the host's
- * question. Mechanisms are rows of a table in server.c.
+ * it (RFC 4422; RFC 4954 4). It gathers what the client claims; what it cannot prove by itself is
+ * the host's question. Mechanisms are rows of a table in server.c.
  *
- *     switch (sasl_server_start(&x, S("PLAIN"), has_initial, initial)) {
+ *     switch (sasl_server_start(&x, S("PLAIN"), has_initial, initial, env)) {
  *         case SASL_CHALLENGE: send("334 ", x.out); ...; sasl_server_step(&x, line) ...
- *         case SASL_VERIFY: check(x.authcid, x.password) ...
+ *         case SASL_CLAIMED: check(x.claim, x.authcid, x.password) ...
  *     }
  *     sasl_server_release(&x);
  */
@@ -14,25 +14,48 @@
 #include "base/buf.h"
 #include "sasl/sasl.h"
 
+struct scram_keys;
+
+/* What the mechanisms need to know of the world. Called from within start, step and offers, by the
+ * thread that runs them; a function that is NULL, or a NULL env: the mechanisms that need it are
+ * not offered. Lives as long as the exchange. */
+struct sasl_env {
+    /* The keys of the user `name` (SCRAM). False: no such user, or none with keys; `out` then has
+     * salt and iterations all the same, always alike for the same name, so that nobody learns who
+     * is there. */
+    bool (*keys)(void *user, struct slice name, struct scram_keys *out);
+    /* Unpredictable octets; SCRAM needs it too. */
+    void (*random)(void *user, void *p, size_t n);
+    /* The tls-exporter value of the connection (RFC 9266). False: none. */
+    bool (*binding)(void *user, uint8_t out[32]);
+    void *user;
+};
+
 enum sasl_step {
     SASL_CHALLENGE,  /* send `out` (base64, maybe empty) and wait for a line */
-    SASL_VERIFY,     /* authzid, authcid and password are complete */
+    SASL_CLAIMED,    /* `claim`, authzid and authcid are complete */
     SASL_CANCELLED,  /* the client said "*" */
     SASL_MALFORMED,  /* not base64, or not what the mechanism asks for, or too long */
-    SASL_UNSUPPORTED /* no such mechanism */
+    SASL_UNSUPPORTED /* no such mechanism, or not for this connection */
 };
 
 struct sasl_server_mechanism;
+struct scram_server;
 struct sasl_server {
     const struct sasl_server_mechanism *mechanism;
+    const struct sasl_env *env;
+    struct scram_server *scram; /* while SCRAM runs */
+    enum sasl_claim claim;
     int state;
     struct buf out, authzid, authcid, password;
 };
 
+/* The set of mechanisms that `env` allows now. */
+unsigned sasl_server_offers(const struct sasl_env *env);
 /* Begin. `initial` is base64 as it came; "=" is an empty one (RFC 4954 4). Zeroed or released
  * storage; no memory counts as MALFORMED. */
 enum sasl_step sasl_server_start(struct sasl_server *x, struct slice mechanism, bool has_initial,
-                                 struct slice initial);
+                                 struct slice initial, const struct sasl_env *env);
 /* The next line of the client, without CRLF. Only after SASL_CHALLENGE. */
 enum sasl_step sasl_server_step(struct sasl_server *x, struct slice line);
 /* Wipe and free. A zeroed struct is allowed. */

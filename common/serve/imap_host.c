@@ -521,7 +521,8 @@ static void after_login(struct imap_host *h) {
 
 static void on_login(struct imap_host *h, const struct imap_event *ev) {
     h->is_checking = true;
-    if (server_login(h->session, &h->login, ev->user, ev->password) != OK) after_login(h);
+    if (server_login(h->session, &h->login, SASL_IS_PASSWORD, ev->user, ev->password) != OK)
+        after_login(h);
 }
 
 /* --- the session ------------------------------------------------------------------------------ */

@@ -139,7 +139,8 @@ static void on_login(struct pop3_host *h, const struct pop3_server_event *ev) {
         return;
     }
     h->is_checking = true;
-    if (server_login(h->session, &h->login, ev->user, ev->password) != OK) after_login(h);
+    if (server_login(h->session, &h->login, SASL_IS_PASSWORD, ev->user, ev->password) != OK)
+        after_login(h);
 }
 
 static void on_connect(struct pop3_host *h) {

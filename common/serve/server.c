@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "sys/clock.h"
+
 enum err_code server_host(struct session *s, mono_t now, struct err *e) {
     switch (s->service) {
     case SERVICE_SMTP:
@@ -24,25 +26,39 @@ bool server_in_nets(const struct conf_nets *nets, const struct addr *a) {
     return conf_in_nets(nets, (const uint8_t *)&a->u.in.sin_addr, 4);
 }
 
+static enum err_code denied(struct err *e) {
+    return err_mail(e, ERR_DENIED, STATUS(5, 7, 8), "wrong user name or password");
+}
+
 static void check(void *p) {
     struct login *l = p;
 
-    l->code = accounts_login(l->session->server->directory->accounts, slice_str(l->user),
-                             slice_str(l->password), &l->account, &l->err);
+    struct accounts *a = l->session->server->directory->accounts;
+
+    switch (l->claim) {
+    case SASL_IS_PASSWORD:
+        l->code =
+            accounts_login(a, slice_str(l->user), slice_str(l->password), &l->account, &l->err);
+        break;
+    case SASL_IS_PROVEN:
+        l->code = accounts_find(a, slice_str(l->user), &l->account, &l->err);
+        if (l->code == ERR_NOT_FOUND) l->code = denied(&l->err);
+        break;
+    case SASL_IS_DENIED: l->code = denied(&l->err); break;
+    }
     explicit_bzero(l->password, sizeof l->password);
     explicit_bzero(l->account.password, sizeof l->account.password);
     l->is_done = true;
     session_resume(l->session);
 }
 
-enum err_code server_login(struct session *s, struct login *l, struct slice user,
-                           struct slice password) {
-    *l = (struct login){.session = s};
+enum err_code server_login(struct session *s, struct login *l, enum sasl_claim claim,
+                           struct slice user, struct slice password) {
+    *l = (struct login){.session = s, .claim = claim};
     if (user.n == 0 || user.n > ACCOUNT_NAME_MAX || password.n >= sizeof l->password ||
         memchr(user.p, 0, user.n) || memchr(password.p ? password.p : "", 0, password.n)) {
         l->is_done = true;
-        return l->code =
-                   err_mail(&l->err, ERR_DENIED, STATUS(5, 7, 8), "wrong user name or password");
+        return l->code = denied(&l->err);
     }
     snprintf(l->user, sizeof l->user, "%.*s", SP(user));
     snprintf(l->password, sizeof l->password, "%.*s", SP(password));
@@ -57,6 +73,32 @@ enum err_code server_login(struct session *s, struct login *l, struct slice user
     l->is_done = true;
     return l->code =
                err_mail(&l->err, ERR_BUSY, STATUS(4, 7, 0), "too many logins at once, try later");
+}
+
+/* --- what a login can be proved by
+ * -------------------------------------------------------------- */
+
+static bool keys(void *user, struct slice name, struct scram_keys *out) {
+    const struct session *s = user;
+
+    return accounts_keys(s->server->directory->accounts, name, out);
+}
+
+static bool binding(void *user, uint8_t out[TLS_BINDING]) {
+    const struct session *s = user;
+
+    return s->tls && tls_binding(s->tls, out);
+}
+
+static void unpredictable(void *user, void *p, size_t n) {
+    (void)user;
+    random_bytes(p, n);
+}
+
+const struct sasl_env *server_sasl(struct session *s) {
+    s->sasl = (struct sasl_env){.random = unpredictable, .binding = binding, .user = s};
+    if (accounts_have_keys(s->server->directory->accounts)) s->sasl.keys = keys;
+    return &s->sasl;
 }
 
 void server_log_login(const struct session *s, const struct login *l, const char *mechanism) {

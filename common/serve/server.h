@@ -31,6 +31,10 @@ enum err_code imap_host_new(struct session *s, mono_t now, struct err *e);
 /* The one for `s->service`. */
 enum err_code server_host(struct session *s, mono_t now, struct err *e);
 
+/* Fill `s->sasl` for the engine's config: SCRAM when every account can, bound to the TLS of the
+ * session. The result lives as long as `s`. */
+const struct sasl_env *server_sasl(struct session *s);
+
 /* A login under way: user and password are copied, checked in the password lane, and wiped. */
 struct login {
     struct session *session;
@@ -38,13 +42,14 @@ struct login {
     enum err_code code;
     struct err err;
     bool is_done;
+    enum sasl_claim claim;
     char user[ACCOUNT_NAME_MAX + 1], password[1024];
 };
-/* Start it: the session waits; when it is run again `is_done` is true. ERR_BUSY (4.7.0) at once
- * when the lane is full, ERR_DENIED when user or password are too long: then the session does not
- * wait. */
-enum err_code server_login(struct session *s, struct login *l, struct slice user,
-                           struct slice password);
+/* Start it; `claim` says what is to be checked of it. The session waits; when it is run again
+ * `is_done` is true. ERR_BUSY (4.7.0) at once when the lane is full, ERR_DENIED when user or
+ * password are too long: then the session does not wait. */
+enum err_code server_login(struct session *s, struct login *l, enum sasl_claim claim,
+                           struct slice user, struct slice password);
 /* Log the end of a login, in words that a ban tool can read. */
 void server_log_login(const struct session *s, const struct login *l, const char *mechanism);
 

@@ -13,6 +13,7 @@
 #include "conf/conf.h"
 #include "net/addr.h"
 #include "net/tls.h"
+#include "sasl/server.h"
 #include "sys/log.h"
 
 enum { SESSION_READ = 16 * 1024, SESSION_TLS_MS = 60 * 1000, SESSION_PROXY_MS = 10 * 1000 };
@@ -44,8 +45,9 @@ struct session {
     struct addr peer, local; /* len 0: standard input */
     int in, out;             /* the same descriptor for a socket */
     struct tls *tls;
-    bool wants_tls; /* set by the host: shake hands once all output is written */
-    bool waits;     /* between session_wait and session_resume */
+    struct sasl_env sasl; /* what a login can be proved by (server_sasl) */
+    bool wants_tls;       /* set by the host: shake hands once all output is written */
+    bool waits;           /* between session_wait and session_resume */
     int watch; /* a descriptor of the host that wakes the session when readable (IMAP IDLE), or -1
                 */
     bool wants_proxy; /* a PROXY header comes first (serve/proxy); then `peer` and `local` are what

@@ -26,6 +26,7 @@ struct smtp_host {
     struct session *session;
     enum waiting waiting;
     struct login *login;             /* while one is under way */
+    const char *mechanism;           /* of it */
     char *client_name;               /* what a proxy says it is called, or NULL */
     char user[ACCOUNT_NAME_MAX + 1]; /* logged in as, or "" */
     /* the transaction */
@@ -398,7 +399,7 @@ static void after_commit(struct smtp_host *h) {
 
 static void after_login(struct smtp_host *h) {
     h->waiting = WAIT_NONE;
-    server_log_login(h->session, h->login, "AUTH");
+    server_log_login(h->session, h->login, h->mechanism);
     if (h->login->code == OK) {
         snprintf(h->user, sizeof h->user, "%s", h->login->account.name);
         smtp_server_ok(h->engine);
@@ -433,7 +434,9 @@ static void on_auth(struct smtp_host *h, const struct smtp_server_event *ev) {
         return;
     }
     h->waiting = WAIT_LOGIN;
-    if (server_login(h->session, h->login, ev->authcid, ev->password) != OK) after_login(h);
+    h->mechanism = ev->mechanism.p; /* static */
+    if (server_login(h->session, h->login, ev->claim, ev->authcid, ev->password) != OK)
+        after_login(h);
 }
 
 /* A listed proxy says who the client is. */
@@ -560,6 +563,7 @@ enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e) {
         .offer_tls = server->creds && !implicit,
         .offer_auth = is_submission(s) && !server->trusts_stdio,
         .plaintext_auth = c->plaintext_auth,
+        .sasl = is_submission(s) ? server_sasl(s) : NULL,
         .require_auth = is_submission(s) && !server->trusts_stdio,
         .allow_early_talk = server->trusts_stdio,
         .rcpt_max = RCPT_MAX,

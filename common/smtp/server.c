@@ -300,7 +300,7 @@ static void auth_step(struct smtp_server *s, enum sasl_step step) {
         buf_addf(&s->out, "334 %.*s\r\n", SP(buf_slice(&s->sasl.out)));
         s->needs_arm = true;
         return;
-    case SASL_VERIFY: smtp_server_ask(s, SMTP_SERVER_AUTH); return;
+    case SASL_CLAIMED: smtp_server_ask(s, SMTP_SERVER_AUTH); return;
     case SASL_CANCELLED:
         smtp_server_bad(s, 501, STATUS(5, 7, 0), S("authentication cancelled"));
         break;
@@ -321,7 +321,7 @@ static void auth(struct smtp_server *s, struct slice args) {
     else if (!slice_word(&args, &mechanism)) BAD_SYNTAX(s, "AUTH needs a mechanism");
     else {
         bool has = slice_word(&args, &initial);
-        auth_step(s, sasl_server_start(&s->sasl, mechanism, has, initial));
+        auth_step(s, sasl_server_start(&s->sasl, mechanism, has, initial, s->config.sasl));
     }
 }
 
@@ -538,6 +538,7 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_server_event *ev) {
         break;
     case SMTP_SERVER_AUTH:
         ev->mechanism = slice_str(sasl_server_name(&s->sasl));
+        ev->claim = s->sasl.claim;
         ev->authzid = buf_slice(&s->sasl.authzid);
         ev->authcid = buf_slice(&s->sasl.authcid);
         ev->password = buf_slice(&s->sasl.password);

@@ -2,10 +2,10 @@
  * without I/O (base/engine.h).
  *
  * Extensions: PIPELINING, SIZE, 8BITMIME, SMTPUTF8, DSN, ENHANCEDSTATUSCODES, STARTTLS, AUTH
- * (PLAIN, LOGIN), CHUNKING, BINARYMIME, LIMITS, REQUIRETLS (under TLS), and when the host wants
- * them DELIVERBY, MT-PRIORITY, FUTURERELEASE, XCLIENT (of Postfix). Order of commands, limits,
- * timeouts, early talk (R-4), bare CR and LF (R-1), bytes after STARTTLS (R-3) are the engine's
- * business; who may send what to whom is the host's.
+ * (the mechanisms of sasl/server), CHUNKING, BINARYMIME, LIMITS, REQUIRETLS (under TLS), and when
+ * the host wants them DELIVERBY, MT-PRIORITY, FUTURERELEASE, XCLIENT (of Postfix). Order of
+ * commands, limits, timeouts, early talk (R-4), bare CR and LF (R-1), bytes after STARTTLS (R-3)
+ * are the engine's business; who may send what to whom is the host's.
  *
  *     struct smtp_server *s = smtp_server_new(&config, now);
  *     struct smtp_server_event ev;
@@ -27,6 +27,7 @@
 
 #include "base/engine.h"
 #include "base/err.h"
+#include "sasl/server.h"
 #include "smtp/ext.h"
 #include "smtp/param.h"
 #include "smtp/xclient.h"
@@ -56,15 +57,17 @@ enum {
 struct smtp_server_config {
     enum smtp_role role;
     enum smtp_newline newline;
-    struct slice hostname; /* ours, for banner and EHLO; copied, <= SMTP_DOMAIN_MAX */
-    uint64_t size_max;     /* octets of a message; 0: no limit */
-    uint32_t without;      /* SMTP_EXT_* not to offer */
-    bool is_tls;           /* TLS is up already (implicit TLS) */
-    bool offer_tls;        /* STARTTLS while TLS is not up */
-    bool offer_auth;       /* AUTH, with TLS */
-    bool plaintext_auth;   /* AUTH without TLS too */
-    bool require_tls;      /* MAIL without TLS: 530 */
-    bool require_auth;     /* MAIL without AUTH: 530 */
+    struct slice hostname;       /* ours, for banner and EHLO; copied, <= SMTP_DOMAIN_MAX */
+    uint64_t size_max;           /* octets of a message; 0: no limit */
+    uint32_t without;            /* SMTP_EXT_* not to offer */
+    bool is_tls;                 /* TLS is up already (implicit TLS) */
+    bool offer_tls;              /* STARTTLS while TLS is not up */
+    bool offer_auth;             /* AUTH, with TLS */
+    bool plaintext_auth;         /* AUTH without TLS too */
+    const struct sasl_env *sasl; /* for more mechanisms than PLAIN and LOGIN; lives as long as the
+                                  * engine. NULL: none */
+    bool require_tls;            /* MAIL without TLS: 530 */
+    bool require_auth;           /* MAIL without AUTH: 530 */
     bool allow_early_talk; /* scripts on stdin: no synchronisation rules (STARTTLS keeps its own) */
     unsigned rcpt_max;     /* per message, beyond: 452 4.5.3; 0: default */
     unsigned bad_max;      /* refused or unknown commands before 421; 0: default */
@@ -89,8 +92,8 @@ enum smtp_server_type {
     SMTP_SERVER_DATA,     /* answer: 354 (ok), or refused; also before the first BDAT */
     SMTP_SERVER_CHUNK,    /* no answer; `data`: dots removed; every line ends in CRLF */
     SMTP_SERVER_DATA_END, /* answer (LMTP: one per recipient); `size`, `flags` */
-    SMTP_SERVER_AUTH, /* answer: 235 (ok), 535, 454; `mechanism`, `authzid`, `authcid`, `password`
-                       */
+    SMTP_SERVER_AUTH,     /* answer: 235 (ok), 535, 454; `mechanism`, `claim`, `authzid`, `authcid`,
+                           * `password` */
     SMTP_SERVER_XCLIENT, /* answer: 220 (ok), or refused; `xclient` says who the client is. All that
                           * was said before is forgotten, as after STARTTLS */
     SMTP_SERVER_NEED_TLS, /* 220 is in `out`: write it, shake hands, smtp_server_tls_up() */
@@ -121,6 +124,7 @@ struct smtp_server_event {
     uint64_t size;                /* DATA_END: octets in all chunks */
     unsigned flags;               /* DATA_END: SMTP_DATA_* */
     struct slice mechanism;       /* AUTH: "PLAIN", static */
+    enum sasl_claim claim;        /* AUTH: what is to be checked */
     struct slice authzid, authcid, password; /* AUTH: valid until the answer, then wiped */
     const struct smtp_xclient *xclient;      /* XCLIENT: valid until the answer */
     struct err err;                          /* FAIL */

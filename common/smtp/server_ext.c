@@ -45,7 +45,7 @@ static void put_values(const struct smtp_server *s, uint32_t bit, struct buf *b)
     case SMTP_EXT_SIZE:
         if (c->size_max) buf_addf(b, " %llu", (unsigned long long)c->size_max);
         break;
-    case SMTP_EXT_AUTH: buf_add(b, S(" PLAIN LOGIN")); break;
+    case SMTP_EXT_AUTH: sasl_put_names(b, sasl_server_offers(c->sasl), " "); break;
     case SMTP_EXT_LIMITS: buf_addf(b, " MAILMAX=%u RCPTMAX=%u", c->mail_max, c->rcpt_max); break;
     case SMTP_EXT_FUTURERELEASE:
         buf_addf(b, " %u %.*s", c->hold_max_s,

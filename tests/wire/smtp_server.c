@@ -1,9 +1,10 @@
 /* smtp-server, lmtp-server. Options: role smtp|submission|lmtp, host, size, tls, starttls, auth,
  * plaintext-auth, require-tls, require-auth, early, newline refuse|normalise, rcpt-max, bad-max,
- * mail-max, xclient, deliver-by, priority, hold SECONDS, without WORD... The session begins at
- * 2026-11-23T00:00:00Z. */
+ * mail-max, scram, binding (sasl_world.h), xclient, deliver-by, priority, hold SECONDS, without
+ * WORD... The session begins at 2026-11-23T00:00:00Z. */
 #include <stdlib.h>
 
+#include "sasl_world.h"
 #include "smtp/server.h"
 #include "wire.h"
 
@@ -18,6 +19,7 @@ static void *open_it(struct slice o, size_t piece, mono_t now) {
     c.size_max = wire_number(o, "size");
     c.is_tls = wire_flag(o, "tls");
     c.offer_tls = wire_flag(o, "starttls");
+    c.sasl = sasl_world(wire_flag(o, "scram"), wire_flag(o, "binding"));
     c.offer_auth = wire_flag(o, "auth");
     c.plaintext_auth = wire_flag(o, "plaintext-auth");
     c.require_tls = wire_flag(o, "require-tls");
@@ -85,6 +87,7 @@ static bool next(void *s, struct buf *t, struct slice *data) {
     case SMTP_SERVER_AUTH:
         buf_addf(t, " %.*s \"%.*s\" \"%.*s\" \"%.*s\"", SP(ev.mechanism), SP(ev.authzid),
                  SP(ev.authcid), SP(ev.password));
+        buf_addf(t, "%s", sasl_world_claim(ev.claim));
         break;
     case SMTP_SERVER_XCLIENT:
         buf_addf(t, " \"%.*s\" [%.*s]:%u helo=\"%.*s\" login=\"%.*s\" to [%.*s]:%u%s",
