@@ -3,18 +3,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/ascii.h"
 #include "deliver/connector.h"
+#include "deliver/dest.h"
 #include "deliver/job.h"
-#include "deliver/reach.h"
 #include "sys/clock.h"
+#include "sys/cond.h"
 #include "sys/file.h"
 
 enum {
-    BUCKETS = 4096,
     TRIP_ARENA_MAX = 1024 * 1024,
     IDLE_MS = 10 * 1000, /* a worker without work ends */
     TICK_MS = 250,       /* the filler looks after lines that wait for time or room */
@@ -31,37 +29,6 @@ struct parcel {
     bool is_open;
     unsigned left; /* tasks that are not done */
     wall_t not_before;
-};
-
-/* Its part for one destination. */
-struct task {
-    struct task *next;
-    struct parcel *parcel;
-    int8_t priority; /* RFC 6710 */
-};
-
-/* A route, counted by who uses it. */
-struct trip {
-    unsigned refs;
-    struct arena arena;
-    struct route route;
-};
-
-struct dest {
-    struct dest *next; /* in its bucket */
-    char *name;        /* domain in lower case, or "host:port" of the relay */
-    struct task *first, **end;
-    size_t waiting;
-    unsigned active, opening, limit; /* sessions, connections being made, bound of both */
-    unsigned users;                  /* works that point here */
-    bool is_routing;
-    struct trip *trip; /* NULL: to be looked up */
-    mono_t routed_at;
-    const struct conf_dest *rule; /* of the settings, or NULL */
-    mono_t not_before;            /* of its next message, by the rule's rate */
-    struct reach reach;
-    uint64_t mark; /* of the message that was sorted in last */
-    pthread_cond_t more;
 };
 
 enum work_kind { WORK_ROUTE, WORK_SEND, WORK_FAIL };
@@ -86,135 +53,17 @@ struct outbound {
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;  /* workers */
     pthread_cond_t room;  /* the filler, and who waits for the last worker */
-    struct dest *buckets[BUCKETS];
+    struct dests dests;
     struct list ready, routes; /* what workers do: sessions and failures first, then questions */
-    unsigned workers, idle, workers_max, routing;
+    unsigned workers, idle, workers_max, routing, queued;
     size_t parcels, opening, opening_max;
     uint64_t mark;
     unsigned flushes;
     bool is_stopping, is_dirty;
 };
 
-static void wait_ms(pthread_cond_t *c, pthread_mutex_t *lock, mono_t ms) {
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) until.tv_sec++, until.tv_nsec -= 1000000000;
-    pthread_cond_timedwait(c, lock, &until);
-}
-
-static void init_cond(pthread_cond_t *c) {
-    pthread_condattr_t monotonic;
-
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-}
-
-/* --- destinations; all with `lock` held --------------------------------------------------------
- */
-
-static void trip_drop(struct trip *t) {
-    if (!t || --t->refs > 0) return;
-    arena_release(&t->arena);
-    free(t);
-}
-
-static size_t bucket_of(const char *name) {
-    uint64_t h = 14695981039346656037u;
-
-    for (; *name; name++) h = (h ^ (unsigned char)*name) * 1099511628211u;
-    return (size_t)(h ^ h >> 29) % BUCKETS;
-}
-
-/* The name that mail for `address` is lined up under. */
-static bool dest_name(const struct outbound *o, const struct envelope *env, size_t rcpt, char *out,
-                      size_t n) {
-    const struct conf *c = o->r->conf;
-    struct slice domain = job_domain(env->rcpts[rcpt].address);
-    const struct conf_dest *rule = conf_dest(c, domain);
-
-    if (env->via.n) return snprintf(out, n, "=%.*s", SP(env->via)) < (int)n;
-    if (c->relay.host && !(rule && (rule->host || rule->via == VIA_MX)))
-        return snprintf(out, n, "%s:%u", c->relay.host, c->relay.port) < (int)n;
-    if (domain.n == 0 || domain.n >= n) return false;
-    for (size_t i = 0; i < domain.n; i++) out[i] = ascii_lower(domain.p[i]);
-    out[domain.n] = 0;
-    return true;
-}
-
-static unsigned limit_max(const struct dest *d) {
-    return d->rule && d->rule->concurrency ? d->rule->concurrency : OUTBOUND_LIMIT_MAX;
-}
-
-static unsigned first_limit(const struct dest *d) {
-    unsigned max = limit_max(d);
-
-    return max < OUTBOUND_LIMIT_FIRST ? max : OUTBOUND_LIMIT_FIRST;
-}
-
-static struct dest *dest_of(struct outbound *o, const char *name) {
-    struct dest **bucket = &o->buckets[bucket_of(name)], *d;
-
-    for (d = *bucket; d; d = d->next)
-        if (strcmp(d->name, name) == 0) return d;
-    d = calloc(1, sizeof *d);
-    if (d) d->name = strdup(name);
-    if (!d || !d->name) {
-        free(d);
-        return NULL;
-    }
-    d->end = &d->first;
-    d->rule = conf_dest(o->r->conf, slice_str(name));
-    d->limit = first_limit(d);
-    reach_load(o->reach_dir, name, &d->reach);
-    init_cond(&d->more);
-    d->next = *bucket;
-    *bucket = d;
-    return d;
-}
-
-static void dest_free_if_idle(struct outbound *o, struct dest *d) {
-    struct dest **at = &o->buckets[bucket_of(d->name)];
-
-    if (d->waiting || d->users) return;
-    while (*at != d) at = &(*at)->next;
-    *at = d->next;
-    trip_drop(d->trip);
-    pthread_cond_destroy(&d->more);
-    free(d->name);
-    free(d);
-}
-
-/* Not yet, says the rule's rate. */
-static bool dest_must_wait(const struct dest *d) {
-    return d->rule && d->rule->interval_ms && clock_mono() < d->not_before;
-}
-
-static struct task *dest_take(struct dest *d) {
-    struct task *t = d->first;
-
-    if (!t) return NULL;
-    if (d->rule && d->rule->interval_ms) d->not_before = clock_mono() + d->rule->interval_ms;
-    d->first = t->next;
-    if (!d->first) d->end = &d->first;
-    d->waiting--;
-    return t;
-}
-
-/* Behind all that have at least its priority; only what is above the usual is looked for. */
-static void dest_put(struct dest *d, struct task *t, bool at_front) {
-    struct task **at = at_front || t->priority > 0 ? &d->first : d->end;
-
-    while (!at_front && t->priority > 0 && *at && (*at)->priority >= t->priority) at = &(*at)->next;
-    t->next = *at;
-    *at = t;
-    if (!t->next) d->end = &t->next;
-    d->waiting++;
-}
+/* --- work; all with `lock` held
+ * --------------------------------------------------------------------------------- */
 
 static void *worker(void *p);
 
@@ -225,7 +74,9 @@ static void push(struct outbound *o, struct list *l, struct work *w) {
     w->next = NULL;
     *l->end = w;
     l->end = &w->next;
-    if (o->idle > 0 || o->workers >= o->workers_max + o->routing) {
+    o->queued++;
+    /* One that was woken a moment ago still counts as idle, and so does what it will take. */
+    if (o->idle >= o->queued || o->workers >= o->workers_max + o->routing) {
         pthread_cond_signal(&o->wake);
         return;
     }
@@ -236,12 +87,13 @@ static void push(struct outbound *o, struct list *l, struct work *w) {
     pthread_attr_destroy(&small);
 }
 
-static struct work *pop(struct list *l) {
+static struct work *pop(struct outbound *o, struct list *l) {
     struct work *w = l->first;
 
     if (!w) return NULL;
     l->first = w->next;
     if (!l->first) l->end = &l->first;
+    o->queued--;
     return w;
 }
 
@@ -267,7 +119,7 @@ static void free_work(struct outbound *o, struct work *w) {
     trip_drop(w->trip);
     free(w);
     d->users--;
-    dest_free_if_idle(o, d);
+    dest_free_if_idle(&o->dests, d);
 }
 
 /* On the connector's thread. */
@@ -384,7 +236,7 @@ static void open_task(struct outbound *o, const struct dest *d, struct parcel *p
     queue_msg_body(p->msg, &a->body.fd, &a->body.offset, &a->body.size);
     for (size_t i = 0; rcpts && a->verdicts && i < p->job.env.rcpt_count; i++) {
         if (!job_is_pending(&p->job, i) || job_is_local(o->r, &p->job, i)) continue;
-        if (dest_name(o, &p->job.env, i, name, sizeof name) && strcmp(name, d->name) == 0)
+        if (dest_name(o->r->conf, &p->job.env, i, name, sizeof name) && strcmp(name, d->name) == 0)
             rcpts[a->count++] = i;
     }
 }
@@ -449,7 +301,7 @@ static wall_t remember(struct outbound *o, struct dest *d, struct slice why) {
                  &r);
     pthread_mutex_lock(&o->lock);
     d->reach = r;
-    d->limit = first_limit(d);
+    d->limit = dest_limit_first(d);
     pthread_mutex_unlock(&o->lock);
     return r.until;
 }
@@ -460,7 +312,7 @@ static void forget(struct outbound *o, struct dest *d) {
     pthread_mutex_lock(&o->lock);
     r = d->reach;
     d->reach = (struct reach){0};
-    if (d->limit < limit_max(d)) d->limit++;
+    if (d->limit < dest_limit_max(d)) d->limit++;
     pthread_mutex_unlock(&o->lock);
     reach_good(o->reach_dir, d->name, &r);
 }
@@ -533,7 +385,7 @@ static struct task *next_task(struct outbound *o, struct dest *d, const struct l
 
     while ((!d->waiting || dest_must_wait(d)) && !o->is_stopping && link->is_open &&
            !o->ready.first && !o->routes.first && (now = clock_mono()) < until)
-        wait_ms(&d->more, &o->lock, until - now);
+        cond_wait_ms(&d->more, &o->lock, until - now);
     return o->is_stopping || dest_must_wait(d) ? NULL : dest_take(d);
 }
 
@@ -620,10 +472,10 @@ static void do_send(struct outbound *o, struct work *w) {
 }
 
 static struct work *next_work(struct outbound *o) {
-    struct work *w = pop(&o->ready);
+    struct work *w = pop(o, &o->ready);
 
     /* Workers that wait for a name server are beside those that send: neither stops the other. */
-    if (!w && o->routing < OUTBOUND_ROUTING_MAX && (w = pop(&o->routes))) o->routing++;
+    if (!w && o->routing < OUTBOUND_ROUTING_MAX && (w = pop(o, &o->routes))) o->routing++;
     return w;
 }
 
@@ -639,7 +491,7 @@ static void *worker(void *p) {
             if (!idle_since) idle_since = clock_mono();
             if (clock_mono() - idle_since >= IDLE_MS) break;
             o->idle++;
-            wait_ms(&o->wake, &o->lock, IDLE_MS);
+            cond_wait_ms(&o->wake, &o->lock, IDLE_MS);
             o->idle--;
             continue;
         }
@@ -685,7 +537,7 @@ static void take_in(struct outbound *o, struct queue_msg *m) {
         struct task *t;
 
         if (!job_is_pending(&j, i) || job_is_local(o->r, &j, i)) continue;
-        d = dest_name(o, &j.env, i, name, sizeof name) ? dest_of(o, name) : NULL;
+        d = dest_name(o->r->conf, &j.env, i, name, sizeof name) ? dest_of(&o->dests, name) : NULL;
         if (!d || d->mark == o->mark) continue;
         t = calloc(1, sizeof *t);
         if (!t) continue;
@@ -732,8 +584,8 @@ static void obey_flush(struct outbound *o) {
     o->flushes = flushes;
     reach_clear(o->reach_dir);
     pthread_mutex_lock(&o->lock);
-    for (size_t i = 0; i < BUCKETS; i++)
-        for (struct dest *d = o->buckets[i]; d; d = d->next) d->reach.until = 0;
+    for (size_t i = 0; i < DEST_BUCKETS; i++)
+        for (struct dest *d = o->dests.buckets[i]; d; d = d->next) d->reach.until = 0;
     pthread_mutex_unlock(&o->lock);
 }
 
@@ -756,8 +608,8 @@ static void *fill(void *p) {
             continue;
         }
         pthread_mutex_lock(&o->lock);
-        for (size_t i = 0; i < BUCKETS; i++)
-            for (struct dest *d = o->buckets[i]; d; d = d->next) kick(o, d);
+        for (size_t i = 0; i < DEST_BUCKETS; i++)
+            for (struct dest *d = o->dests.buckets[i]; d; d = d->next) kick(o, d);
         busy = o->parcels > 0;
         if (o->is_dirty && (stop || clock_mono() - synced >= OUTBOUND_SYNC_MS)) {
             dirty = true;
@@ -772,7 +624,7 @@ static void *fill(void *p) {
         if (full) {
             pthread_mutex_lock(&o->lock);
             if (o->parcels >= OUTBOUND_MESSAGES_MAX && !o->is_stopping)
-                wait_ms(&o->room, &o->lock, TICK_MS);
+                cond_wait_ms(&o->room, &o->lock, TICK_MS);
             pthread_mutex_unlock(&o->lock);
         } else {
             queue_wait(o->r->queue, QUEUE_REMOTE, wakes, busy || o->is_dirty ? TICK_MS : REST_MS);
@@ -797,9 +649,11 @@ enum err_code outbound_start(struct runner *r, unsigned workers, struct outbound
     o->ready.end = &o->ready.first;
     o->routes.end = &o->routes.first;
     snprintf(o->reach_dir, sizeof o->reach_dir, "%s/state/unreachable", r->conf->data);
+    o->dests.conf = r->conf;
+    o->dests.reach_dir = o->reach_dir;
     pthread_mutex_init(&o->lock, NULL);
-    init_cond(&o->wake);
-    init_cond(&o->room);
+    cond_init(&o->wake);
+    cond_init(&o->room);
     code = connector_new(&o->connector, e);
     if (code == OK && pthread_create(&o->filler, NULL, fill, o) != 0) {
         connector_stop(o->connector);
@@ -818,15 +672,15 @@ void outbound_stop(struct outbound *o) {
     o->is_stopping = true;
     pthread_cond_broadcast(&o->wake);
     pthread_cond_broadcast(&o->room);
-    for (size_t i = 0; i < BUCKETS; i++)
-        for (struct dest *d = o->buckets[i]; d; d = d->next) pthread_cond_broadcast(&d->more);
+    for (size_t i = 0; i < DEST_BUCKETS; i++)
+        for (struct dest *d = o->dests.buckets[i]; d; d = d->next) pthread_cond_broadcast(&d->more);
     pthread_mutex_unlock(&o->lock);
     queue_wake(o->r->queue);
     connector_stop(o->connector);
     pthread_mutex_lock(&o->lock);
-    while (o->workers > 0) wait_ms(&o->room, &o->lock, TICK_MS);
-    for (size_t i = 0; i < BUCKETS; i++) {
-        for (struct dest *d = o->buckets[i]; d; d = d->next) {
+    while (o->workers > 0) cond_wait_ms(&o->room, &o->lock, TICK_MS);
+    for (size_t i = 0; i < DEST_BUCKETS; i++) {
+        for (struct dest *d = o->dests.buckets[i]; d; d = d->next) {
             struct task *t;
 
             while ((t = dest_take(d))) {
@@ -836,13 +690,13 @@ void outbound_stop(struct outbound *o) {
             }
         }
     }
-    while ((w = pop(&o->ready)) || (w = pop(&o->routes))) free_work(o, w);
-    for (size_t i = 0; i < BUCKETS; i++) {
+    while ((w = pop(o, &o->ready)) || (w = pop(o, &o->routes))) free_work(o, w);
+    for (size_t i = 0; i < DEST_BUCKETS; i++) {
         struct dest *next;
 
-        for (struct dest *d = o->buckets[i]; d; d = next) {
+        for (struct dest *d = o->dests.buckets[i]; d; d = next) {
             next = d->next;
-            dest_free_if_idle(o, d);
+            dest_free_if_idle(&o->dests, d);
         }
     }
     pthread_mutex_unlock(&o->lock);

@@ -16,10 +16,8 @@ enum {
     OUTBOUND_ROUTING_MAX = 200,       /* questions to name servers at once */
     OUTBOUND_LINGER_MS = 1000,        /* an idle connection waits so long for the next message */
     OUTBOUND_LINK_MESSAGES_MAX = 200, /* messages over one connection */
-    OUTBOUND_LIMIT_FIRST = 4, /* connections to a destination at first, grows with success */
-    OUTBOUND_LIMIT_MAX = 20,
-    OUTBOUND_ROUTE_MS = 60 * 1000, /* a route is looked up anew after this long */
-    OUTBOUND_SYNC_MS = 500         /* the journals are made durable so often */
+    OUTBOUND_ROUTE_MS = 60 * 1000,    /* a route is looked up anew after this long */
+    OUTBOUND_SYNC_MS = 500            /* the journals are made durable so often */
 };
 
 struct outbound;

@@ -28,7 +28,9 @@ bool sts_record_id(struct slice txt, struct slice *id) {
 
 static bool is_pattern(struct slice s) {
     if (slice_starts(s, S("*."))) s = slice_from(s, 2);
-    if (s.n == 0 || s.n > 253) return false;
+    if (s.n == 0 || s.n > 253 || s.p[0] == '.' || s.p[s.n - 1] == '.' ||
+        slice_find(s, S("..")) != SLICE_NONE)
+        return false;
     for (size_t i = 0; i < s.n; i++)
         if (!ascii_is_alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '.' && s.p[i] != '_')
             return false;
@@ -67,6 +69,7 @@ enum err_code sts_policy_parse(struct slice text, struct arena *a, struct sts_po
             out->max_age = n > STS_AGE_MAX ? STS_AGE_MAX : (uint32_t)n;
             has_age = true;
         } else if (slice_eq(key, S("mx"))) {
+            if (value.n > 0 && value.p[value.n - 1] == '.') value.n--;
             if (!is_pattern(value)) return wrong(e, "an mx that is no host name");
             if (out->mx_count == STS_MX_MAX)
                 return err_set(e, ERR_LIMIT, "MTA-STS policy: more than %d mx", STS_MX_MAX);
