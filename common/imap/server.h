@@ -31,6 +31,7 @@
 #include "base/engine.h"
 #include "base/err.h"
 #include "imap/flag.h"
+#include "sasl/server.h"
 
 enum {
     IMAP_COMMAND_MAX = 256 * 1024,       /* one command with its literals, after login */
@@ -59,15 +60,17 @@ enum {
 };
 
 struct imap_config {
-    struct slice hostname;     /* for the greeting */
-    char delimiter;            /* '/' or '.' */
-    bool has_tls;              /* the connection is inside TLS already */
-    bool can_starttls;         /* offer STARTTLS while it is not */
-    bool allow_plaintext_auth; /* LOGIN and AUTHENTICATE without TLS */
-    struct slice preauth_user; /* not empty: greet with PREAUTH as that user (serve --stdio) */
-    uint64_t message_size_max; /* APPEND beyond is refused with [TOOBIG] */
-    struct slice software;     /* name in the ID answer; empty: "postbag" */
-    struct slice version;      /* version in the ID answer; may be empty */
+    struct slice hostname;       /* for the greeting */
+    char delimiter;              /* '/' or '.' */
+    bool has_tls;                /* the connection is inside TLS already */
+    bool can_starttls;           /* offer STARTTLS while it is not */
+    bool allow_plaintext_auth;   /* LOGIN and AUTHENTICATE without TLS */
+    const struct sasl_env *sasl; /* for more mechanisms than PLAIN and LOGIN; lives as long as the
+                                  * engine. NULL: none */
+    struct slice preauth_user;   /* not empty: greet with PREAUTH as that user (serve --stdio) */
+    uint64_t message_size_max;   /* APPEND beyond is refused with [TOOBIG] */
+    struct slice software;       /* name in the ID answer; empty: "postbag" */
+    struct slice version;        /* version in the ID answer; may be empty */
 };
 
 /* Mailbox attributes of LIST. */
@@ -136,7 +139,7 @@ enum imap_event_type {
     IMAP_EV_NONE,
     /* answered by imap_server_tls_up, once all output is written and the handshake is done */
     IMAP_EV_STARTTLS,
-    /* user, password: imap_server_login_result */
+    /* user, password, claim, mechanism: imap_server_login_result */
     IMAP_EV_LOGIN,
     /* imap_server_list_item for every mailbox (is_subscribed_only: every subscribed name, also of
      * mailboxes that are gone), then imap_server_ok; or imap_server_no. Pattern matching,
@@ -194,6 +197,8 @@ enum imap_store_mode { IMAP_STORE_SET, IMAP_STORE_ADD, IMAP_STORE_REMOVE };
 struct imap_event {
     enum imap_event_type type;
     struct slice mailbox, new_name;
+    const char *mechanism;       /* "LOGIN", "PLAIN", ...; static */
+    enum sasl_claim claim;       /* what is to be checked */
     struct slice user, password; /* the password is wiped at the next call */
     struct slice bytes, text;
     uint32_t uid;

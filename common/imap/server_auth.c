@@ -14,7 +14,8 @@ void imap_put_capabilities(struct imap_server *s) {
         return;
     }
     if (s->cfg.can_starttls && !s->cfg.has_tls) buf_add(b, S(" STARTTLS"));
-    buf_add(b, may_auth(s) ? S(" AUTH=PLAIN AUTH=LOGIN") : S(" LOGINDISABLED"));
+    if (may_auth(s)) sasl_put_names(b, sasl_server_offers(s->cfg.sasl), " AUTH=");
+    else buf_add(b, S(" LOGINDISABLED"));
 }
 
 static void log_in(struct imap_server *s, struct slice user) {
@@ -44,6 +45,8 @@ static void ask(struct imap_server *s, struct slice user, struct slice password)
     ev = imap_ask(s, IMAP_EV_LOGIN);
     ev->user = user;
     ev->password = password;
+    ev->claim = s->sasl.claim;
+    ev->mechanism = s->sasl.mechanism ? sasl_server_name(&s->sasl) : "LOGIN";
 }
 
 static bool refuse_plaintext(struct imap_server *s) {
@@ -104,9 +107,9 @@ void imap_cmd_authenticate(struct imap_server *s) {
         imap_finish_bad(s, "Expected a mechanism.");
         return;
     }
-    if (!(sasl_find(mech) & sasl_server_offers(NULL))) go_on(s, SASL_UNSUPPORTED);
+    if (!(sasl_find(mech) & sasl_server_offers(s->cfg.sasl))) go_on(s, SASL_UNSUPPORTED);
     else if (!refuse_plaintext(s))
-        go_on(s, sasl_server_start(&s->sasl, mech, initial.n > 0, initial, NULL));
+        go_on(s, sasl_server_start(&s->sasl, mech, initial.n > 0, initial, s->cfg.sasl));
 }
 
 void imap_server_login_result(struct imap_server *s, enum imap_login r) {

@@ -123,7 +123,11 @@ static void capa(struct pop3_server *s, struct slice args) {
     (void)args;
     say(s, "+OK capabilities follow");
     if (s->state == AUTHORIZATION && s->config.offer_tls && !s->is_tls) say(s, "STLS");
-    if (may_login(s)) say(s, "USER\r\nSASL PLAIN LOGIN");
+    if (may_login(s)) {
+        buf_add(&s->out, S("USER\r\nSASL"));
+        sasl_put_names(&s->out, sasl_server_offers(s->config.sasl), " ");
+        say(s, "");
+    }
     say(s, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n.");
 }
 
@@ -182,7 +186,15 @@ static void sasl_step(struct pop3_server *s, enum sasl_step step) {
 static void auth(struct pop3_server *s, struct slice args) {
     struct slice mechanism = S(""), initial = S("");
     if (!slice_word(&args, &mechanism)) { // before RFC 5034: a list of mechanisms
-        say(s, may_login(s) ? "+OK mechanisms follow\r\nPLAIN\r\nLOGIN\r\n." : "+OK\r\n.");
+        say(s, "+OK mechanisms follow");
+        struct slice name;
+        struct buf names;
+        buf_init(&names, 256);
+        if (may_login(s)) sasl_put_names(&names, sasl_server_offers(s->config.sasl), " ");
+        struct slice rest = buf_slice(&names);
+        while (slice_word(&rest, &name)) buf_addf(&s->out, "%.*s\r\n", SP(name));
+        buf_release(&names);
+        say(s, ".");
         return;
     }
     if (!may_login(s)) {
@@ -190,7 +202,7 @@ static void auth(struct pop3_server *s, struct slice args) {
         return;
     }
     bool has = slice_word(&args, &initial);
-    sasl_step(s, sasl_server_start(&s->sasl, mechanism, has, initial, NULL));
+    sasl_step(s, sasl_server_start(&s->sasl, mechanism, has, initial, s->config.sasl));
 }
 
 static void quit(struct pop3_server *s, struct slice args) {
@@ -459,6 +471,7 @@ bool pop3_server_next(struct pop3_server *s, struct pop3_server_event *ev) {
         memmove(s->queue, s->queue + 1, --s->queued * sizeof s->queue[0]);
         if (ev->type == POP3_SERVER_LOGIN) {
             ev->mechanism = slice_str(s->mechanism);
+            ev->claim = s->sasl.claim;
             ev->authzid = buf_slice(&s->sasl.authzid);
             ev->user = s->login_user;
             ev->password = s->login_password;

@@ -15,6 +15,7 @@
 
 #include "base/engine.h"
 #include "base/err.h"
+#include "sasl/server.h"
 
 enum {
     POP3_LINE_MAX = 1024, /* a command line; AUTH responses POP3_AUTH_MAX */
@@ -30,10 +31,12 @@ enum {
 #define POP3_WHOLE UINT64_MAX
 
 struct pop3_server_config {
-    struct slice hostname; /* for the greeting; copied */
-    bool is_tls;           /* TLS is up already */
-    bool offer_tls;        /* STLS while it is not */
-    bool plaintext_auth;   /* logins without TLS */
+    struct slice hostname;       /* for the greeting; copied */
+    bool is_tls;                 /* TLS is up already */
+    bool offer_tls;              /* STLS while it is not */
+    bool plaintext_auth;         /* logins without TLS */
+    const struct sasl_env *sasl; /* for more mechanisms than PLAIN and LOGIN; lives as long as the
+                                  * engine. NULL: none */
     bool allow_utf8_login; /* bytes above 127 in USER and PASS; they are always taken in SASL */
     unsigned idle_ms, login_ms, bad_max, auth_max; /* 0: default */
 };
@@ -45,8 +48,9 @@ struct pop3_message {
 };
 
 enum pop3_server_type {
-    POP3_SERVER_CONNECT, /* answer: ok, or refuse, or maildrop (logged in by the connection) */
-    POP3_SERVER_LOGIN, /* answer: maildrop, or refuse; `user`, `password`, `authzid`, `mechanism` */
+    POP3_SERVER_CONNECT,   /* answer: ok, or refuse, or maildrop (logged in by the connection) */
+    POP3_SERVER_LOGIN,     /* answer: maildrop, or refuse; `user`, `password`, `claim`, `authzid`,
+                              `mechanism` */
     POP3_SERVER_NEED_BODY, /* answer: body, body_end, body_fail; `number`, `lines`, `offset` */
     POP3_SERVER_UPDATE,    /* answer: ok, or refuse; `deleted_count` */
     POP3_SERVER_NEED_TLS,  /* +OK is in `out`: write it, shake hands, pop3_server_tls_up() */
@@ -57,7 +61,8 @@ const char *pop3_server_type_name(enum pop3_server_type type);
 
 struct pop3_server_event {
     enum pop3_server_type type;
-    struct slice mechanism;               /* LOGIN: "USER", "PLAIN", "LOGIN"; static */
+    struct slice mechanism;               /* LOGIN: "USER", "PLAIN", "LOGIN"...; static */
+    enum sasl_claim claim;                /* LOGIN: what is to be checked */
     struct slice authzid, user, password; /* LOGIN: valid until the answer, then wiped */
     size_t number;                        /* NEED_BODY: index in the maildrop, from 0 */
     uint64_t lines;                       /* NEED_BODY: body lines wanted, or POP3_WHOLE */

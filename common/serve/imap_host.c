@@ -35,6 +35,7 @@ struct imap_host {
     struct session *session;
     bool is_checking; /* a login is on its way */
     struct login login;
+    const char *mechanism; /* of it; static */
     struct store *store;
     /* the selected mailbox */
     struct mailbox *box; /* NULL: none, or it was deleted under us */
@@ -508,7 +509,7 @@ static void after_login(struct imap_host *h) {
     enum imap_login r = IMAP_LOGIN_OK;
 
     h->is_checking = false;
-    server_log_login(h->session, &h->login, "IMAP");
+    server_log_login(h->session, &h->login, h->mechanism);
     if (h->login.code != OK)
         r = h->login.code == ERR_DENIED ? IMAP_LOGIN_WRONG : IMAP_LOGIN_UNAVAILABLE;
     else if (enter(h, &h->login.account, &e) != OK) {
@@ -521,7 +522,8 @@ static void after_login(struct imap_host *h) {
 
 static void on_login(struct imap_host *h, const struct imap_event *ev) {
     h->is_checking = true;
-    if (server_login(h->session, &h->login, SASL_IS_PASSWORD, ev->user, ev->password) != OK)
+    h->mechanism = ev->mechanism;
+    if (server_login(h->session, &h->login, ev->claim, ev->user, ev->password) != OK)
         after_login(h);
 }
 
@@ -618,6 +620,7 @@ enum err_code imap_host_new(struct session *s, mono_t now, struct err *e) {
         .has_tls = implicit,
         .can_starttls = server->creds && !implicit && !stdio,
         .allow_plaintext_auth = server->conf->plaintext_auth || stdio, /* a pipe is no network */
+        .sasl = server_sasl(s),
         .message_size_max = server->conf->message_size_limit,
     };
     struct imap_host *h = calloc(1, sizeof *h);

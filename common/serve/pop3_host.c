@@ -19,6 +19,7 @@ struct pop3_host {
     struct session *session;
     bool is_checking; /* a login is on its way */
     struct login login;
+    const char *mechanism;           /* of it; static */
     char user[ACCOUNT_NAME_MAX + 1]; /* logged in as, or "" */
     struct store *store;
     struct mailbox *inbox;
@@ -119,7 +120,7 @@ static void enter(struct pop3_host *h, const struct account *a) {
 
 static void after_login(struct pop3_host *h) {
     h->is_checking = false;
-    server_log_login(h->session, &h->login, "POP3");
+    server_log_login(h->session, &h->login, h->mechanism);
     if (h->login.code == OK) enter(h, &h->login.account);
     else if (h->login.code == ERR_DENIED)
         pop3_server_refuse(h->engine, S("AUTH"), S("wrong user name or password"));
@@ -139,7 +140,8 @@ static void on_login(struct pop3_host *h, const struct pop3_server_event *ev) {
         return;
     }
     h->is_checking = true;
-    if (server_login(h->session, &h->login, SASL_IS_PASSWORD, ev->user, ev->password) != OK)
+    h->mechanism = ev->mechanism.p;
+    if (server_login(h->session, &h->login, ev->claim, ev->user, ev->password) != OK)
         after_login(h);
 }
 
@@ -274,6 +276,7 @@ enum err_code pop3_host_new(struct session *s, mono_t now, struct err *e) {
         .is_tls = implicit,
         .offer_tls = server->creds && !implicit && !stdio,
         .plaintext_auth = server->conf->plaintext_auth || stdio, /* a pipe is not a network */
+        .sasl = server_sasl(s),
         .allow_utf8_login = true,
     };
     struct pop3_host *h = calloc(1, sizeof *h);

@@ -62,3 +62,26 @@ gsasl_smtp() { # MECHANISM USER PASSWORD PORT [OPTION...]
         openssl s_client -quiet -connect "127.0.0.1:$SUBS" > answers 2> /dev/null || true
     grep -q 'AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN' answers
 }
+
+@test "POP3 and IMAP take SCRAM, bound to TLS too" {
+    need gsasl mpop
+    free_port POP IMAP
+    printf 'listen pop3 127.0.0.1:%s\nlisten imap 127.0.0.1:%s\n' "$POP" "$IMAP" >> a.conf
+    serve a
+    for m in SCRAM-SHA-256-PLUS "SCRAM-SHA-256 --no-cb" PLAIN LOGIN; do
+        # shellcheck disable=SC2086 # a mechanism and its option
+        timeout 20 gsasl --imap --connect="127.0.0.1:$IMAP" -m $m -a ann -p 'pencil & "co"' --x509-ca-file= \
+            < /dev/null > gsasl.out 2>&1
+        grep -q "mechanism=\"\?${m%% *}.*tls=\"TLS" serve-a.err
+    done
+    ! timeout 20 gsasl --imap --connect="127.0.0.1:$IMAP" -m SCRAM-SHA-256-PLUS -a ann -p no --x509-ca-file= \
+        < /dev/null > gsasl.out 2>&1
+    grep -q 'AUTHENTICATIONFAILED' gsasl.out
+    mkdir box
+    printf 'pencil & "co"\n' > password
+    printf 'account a\nhost 127.0.0.1\nport %s\ntls off\nauth scram-sha-256\nuser ann\npasswordeval cat %s\ndelivery mbox %s\n' \
+        "$POP" "$T/password" "$T/box/in" > mpoprc
+    chmod 600 mpoprc
+    timeout 20 mpop -C mpoprc a >> log 2>&1
+    grep -q 'service=pop3.*mechanism=SCRAM-SHA-256' serve-a.err
+}

@@ -174,9 +174,14 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         h->wants_tls_up = true;
         break;
     case IMAP_EV_LOGIN:
-        buf_addf(&h->log, "login %.*s %.*s\n", SP(ev->user), SP(ev->password));
-        imap_server_login_result(s, slice_eq(ev->password, S("secret")) ? IMAP_LOGIN_OK
-                                                                        : IMAP_LOGIN_WRONG);
+        buf_addf(&h->log, "login %.*s %.*s%s\n", SP(ev->user), SP(ev->password),
+                 ev->claim == SASL_IS_PROVEN   ? "proven"
+                 : ev->claim == SASL_IS_DENIED ? "denied"
+                                               : "");
+        imap_server_login_result(s,
+                                 ev->claim == SASL_IS_PROVEN || slice_eq(ev->password, S("secret"))
+                                     ? IMAP_LOGIN_OK
+                                     : IMAP_LOGIN_WRONG);
         break;
     case IMAP_EV_LIST:
         buf_addf(&h->log, "list%s\n", ev->is_subscribed_only ? " subscribed" : "");

@@ -4,8 +4,8 @@
  *   C: line of the client, CRLF added; \r \n \0 \\ are escapes, \c at the end: no CRLF
  *   S: line of the server, the same          E: an event of the engine, as tests/unit/imap_host.h
  *                                               writes it
- *   T: +30s time passes, the engine ticks    H: what the host does: tls, plaintext, preauth, empty,
- *                                               tls-up, push new|gone N|flags N BITS, eof, bye
+ *   T: +30s time passes, the engine ticks    H: what the host does: tls, plaintext, scram, binding,
+ * preauth, empty, tls-up, push new|gone N|flags N BITS, eof, bye
  *
  * With a file as argument: prints that transcript with what the engine says now, to be read and
  * compared by a person before it is kept. Client lines that follow each other are one block. Server
@@ -19,6 +19,7 @@
 
 #include "base/num.h"
 #include "imap_host.h"
+#include "tests/wire/sasl_world.h"
 
 enum { FILE_MAX = 1 << 20, FILES_MAX = 500 };
 
@@ -158,6 +159,8 @@ static void host_line(struct run *r, struct slice s) {
     slice_word(&s, &word);
     if (slice_eq(word, S("tls"))) r->cfg.has_tls = true;
     else if (slice_eq(word, S("plaintext"))) r->cfg.allow_plaintext_auth = true;
+    else if (slice_eq(word, S("scram"))) r->cfg.sasl = sasl_world(true, false);
+    else if (slice_eq(word, S("binding"))) r->cfg.sasl = sasl_world(true, true);
     else if (slice_eq(word, S("preauth"))) r->cfg.preauth_user = S("joe");
     else if (slice_eq(word, S("empty"))) r->h.is_empty = true;
     else if (slice_eq(word, S("tls-up"))) imap_server_tls_up(r->h.s);

@@ -1,9 +1,11 @@
-/* pop3-server. Options: tls, stls, plaintext-auth; "message TEXT" (escaped) for each message of the
- * maildrop, whose uids are uid1, uid2... A: deny|in-use|gone|update-failed|tls */
+/* pop3-server. Options: tls, stls, plaintext-auth, scram, binding (sasl_world.h); "message TEXT"
+ * (escaped) for each message of the maildrop, whose uids are uid1, uid2... A:
+ * deny|in-use|gone|update-failed|tls */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "pop3/server.h"
+#include "sasl_world.h"
 #include "wire.h"
 
 enum { MESSAGES_MAX = 8 };
@@ -24,6 +26,7 @@ static void *open_it(struct slice o, size_t piece, mono_t now) {
     struct slice rest = o, line;
     c.is_tls = wire_flag(o, "tls");
     c.offer_tls = wire_flag(o, "stls");
+    c.sasl = sasl_world(wire_flag(o, "scram"), wire_flag(o, "binding"));
     c.plaintext_auth = wire_flag(o, "plaintext-auth");
     s->piece = piece;
     while (slice_line(&rest, &line)) {
@@ -63,8 +66,8 @@ static bool next(void *self, struct buf *t, struct slice *data) {
         s->is_due = true;
         buf_addf(t, "%s", pop3_server_type_name(ev.type));
         if (ev.type == POP3_SERVER_LOGIN)
-            buf_addf(t, " %.*s \"%.*s\" \"%.*s\" \"%.*s\"", SP(ev.mechanism), SP(ev.authzid),
-                     SP(ev.user), SP(ev.password));
+            buf_addf(t, " %.*s \"%.*s\" \"%.*s\" \"%.*s\"%s", SP(ev.mechanism), SP(ev.authzid),
+                     SP(ev.user), SP(ev.password), sasl_world_claim(ev.claim));
         if (ev.type == POP3_SERVER_NEED_BODY) {
             buf_addf(t, " %zu", ev.number);
             if (ev.lines != POP3_WHOLE) buf_addf(t, " %llu", (unsigned long long)ev.lines);
