@@ -458,9 +458,9 @@ const struct applet applet_queue_run = {
     .operands = "[ID...]",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings =
-        "data hostname domain relay relay-tls tls-ca resolver dnssec trust-anchor accounts aliases "
-        "drop-dir mx-port message-size-limit queue-lifetime retry plaintext-auth log",
+    .settings = "data hostname domain relay relay-tls destination mta-sts tls-ca resolver dnssec "
+                "trust-anchor accounts aliases "
+                "drop-dir mx-port message-size-limit queue-lifetime retry plaintext-auth log",
     .exits = exits,
     .max_operands = -1,
     .run = run,

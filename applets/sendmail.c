@@ -554,9 +554,9 @@ const struct applet applet_sendmail = {
     .operands = "[RECIPIENT...]",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings =
-        "data hostname domain relay relay-tls tls-ca resolver dnssec trust-anchor accounts aliases "
-        "drop-dir mx-port message-size-limit plaintext-auth log",
+    .settings = "data hostname domain relay relay-tls destination mta-sts tls-ca resolver dnssec "
+                "trust-anchor accounts aliases "
+                "drop-dir mx-port message-size-limit plaintext-auth log",
     .exits = exits,
     .max_operands = -1,
     .stops_at_operand = true,

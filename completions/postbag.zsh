@@ -187,6 +187,8 @@ _postbag() {
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
         '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
+        '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
+        '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:(no yes)' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
         '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
@@ -225,6 +227,8 @@ _postbag() {
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
         '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
+        '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
+        '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:(no yes)' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
         '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
@@ -254,14 +258,24 @@ _postbag() {
         '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
         '--relay-from=[networks whose clients may send to elsewhere without a login, or none]:NET...:_files' \
         '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
+        '--proxy-from=[networks of proxies whose connections begin with a PROXY header (version 1 or 2)]:NET...:_files' \
+        '--xclient-from=[networks of proxies that may say XCLIENT for others]:NET...:_files' \
+        '--client-limit=[connections at once from one address (IPv6\: one /64) other than loopback]:N:_files' \
+        '--connection-limit=[connections at once in all]:N:_files' \
+        '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
+        '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:(no yes)' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
         '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--accounts=[passwd-file of users (default\: DATA/accounts)]:FILE:_files' \
         '--aliases=[aliases(5) file (default\: DATA/aliases)]:FILE:_files' \
         '--drop-dir=[where users who may not write the queue leave mail (default\: DATA/drop)]:DIR:_files' \
+        '--alias-commands=[carry out |command and /file in the alias file]:yes|no:(no yes)' \
+        '--alias-user=[user for alias commands and files when run as root (default\: nobody)]:NAME:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--message-size-limit=[largest message taken]:SIZE:_files' \
+        '--disk-reserve=[space left free on the queue'\''s disk; with less, mail is put off at MAIL]:SIZE:_files' \
+        '--hold-limit=[longest time that a submitted message may ask to be held (FUTURERELEASE)]:TIME:_files' \
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
         '--retry=[first interval before a new attempt; it grows up to 4h]:TIME:_files' \
         '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \

@@ -5,6 +5,7 @@
 
 #include "policy/sts.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     struct slice text = slice_of((const char *)p, n), id;
     struct sts_policy policy;
