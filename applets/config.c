@@ -61,6 +61,7 @@ static int check_world(struct context *ctx) {
         check_file(ctx, "tls", c->tls[i].cert, &bad);
         if (strcmp(c->tls[i].key, c->tls[i].cert) != 0) check_file(ctx, "tls", c->tls[i].key, &bad);
     }
+    if (c->tls_client_ca) check_file(ctx, "tls-client-ca", c->tls_client_ca, &bad);
     if (c->relay.host) check_file(ctx, "tls-ca", c->tls_ca, &bad);
     if (c->dnssec == DNSSEC_VALIDATE) check_file(ctx, "trust-anchor", c->trust_anchor, &bad);
     if (c->relay.password_file && file_check_secret(c->relay.password_file, &e) != OK)

@@ -324,6 +324,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_user) c->user = kept;
         if (row == ROW_alias_user) c->alias_user = kept;
         if (row == ROW_tls_ca) c->tls_ca = kept;
+        if (row == ROW_tls_client_ca) c->tls_client_ca = kept;
         if (row == ROW_trust_anchor) c->trust_anchor = kept;
         if (row == ROW_resolver) c->resolver = kept;
         if (row == ROW_accounts) c->accounts = kept;

@@ -118,6 +118,7 @@ struct conf {
     struct conf_pair tls[8];
     size_t tls_pairs;
     const char *tls_ca;
+    const char *tls_client_ca; /* NULL: no client is asked for a certificate */
     struct {
         const char *host;
         uint16_t port;

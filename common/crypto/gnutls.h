@@ -15,7 +15,10 @@
     X(gnutls_hmac_fast)                                                                            \
     X(gnutls_pbkdf2)                                                                               \
     X(gnutls_session_channel_binding)                                                              \
-    X(gnutls_session_ext_master_secret_status)                                                     \
+    X(gnutls_certificate_server_set_request)                                                       \
+    X(gnutls_certificate_verify_peers)                                                             \
+    X(gnutls_x509_crt_get_subject_alt_name)                                                        \
+    X(gnutls_x509_crt_get_dn_by_oid)                                                               \
     X(gnutls_strerror)                                                                             \
     X(gnutls_error_is_fatal)                                                                       \
     X(gnutls_alert_get)                                                                            \

@@ -101,6 +101,16 @@ enum err_code tls_creds_client(const char *ca_file, struct tls_creds **out, stru
     return code;
 }
 
+enum err_code tls_creds_clients(struct tls_creds *c, const char *ca_file, struct err *e) {
+    int r = gnutls.gnutls_certificate_set_x509_trust_file(c->x509, ca_file, GNUTLS_X509_FMT_PEM);
+
+    if (r <= 0)
+        return err_set(e, ERR_CONFIG, "cannot use the authorities of clients in %s: %s", ca_file,
+                       r < 0 ? gnutls.gnutls_strerror(r) : "there is no certificate");
+    c->trusts = true;
+    return OK;
+}
+
 static enum err_code session_new(struct tls_creds *c, unsigned flags, enum tls_profile profile,
                                  int fd, struct tls **out, struct err *e) {
     struct tls *t = calloc(1, sizeof *t);
@@ -135,6 +145,10 @@ enum err_code tls_client_new(struct tls_creds *c, enum tls_profile profile, int 
         gnutls.gnutls_server_name_set((*out)->session, GNUTLS_NAME_DNS, host, n);
     }
     return code;
+}
+
+void tls_ask_certificate(struct tls *t) {
+    gnutls.gnutls_certificate_server_set_request(t->session, GNUTLS_CERT_REQUEST);
 }
 
 void tls_free(struct tls *t) {
@@ -396,13 +410,53 @@ bool tls_peer(struct tls *t, struct tls_peer *out) {
     return true;
 }
 
+static bool is_trusted_client(struct tls *t) {
+    gnutls_typed_vdata_st purpose = {.type = GNUTLS_DT_KEY_PURPOSE_OID,
+                                     .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT};
+    unsigned status = 0;
+
+    return t->is_up && !t->is_client && t->creds->trusts &&
+           gnutls.gnutls_certificate_verify_peers(t->session, &purpose, 1, &status) == 0 &&
+           status == 0;
+}
+
+bool tls_client_name(struct tls *t, unsigned i, char out[TLS_CLIENT_NAME_MAX + 1]) {
+    const gnutls_datum_t *chain;
+    gnutls_x509_crt_t crt;
+    unsigned count = 0;
+    bool found = false;
+
+    if (!is_trusted_client(t)) return false;
+    chain = gnutls.gnutls_certificate_get_peers(t->session, &count);
+    if (!chain || count == 0 || gnutls.gnutls_x509_crt_init(&crt) < 0) return false;
+    if (gnutls.gnutls_x509_crt_import(crt, &chain[0], GNUTLS_X509_FMT_DER) == 0) {
+        for (unsigned k = 0; !found; k++) {
+            size_t n = TLS_CLIENT_NAME_MAX + 1;
+            int r = gnutls.gnutls_x509_crt_get_subject_alt_name(crt, k, out, &n, NULL);
+
+            if (r == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE) break;
+            if (r != GNUTLS_SAN_RFC822NAME || n > TLS_CLIENT_NAME_MAX || memchr(out, 0, n))
+                continue;
+            out[n] = 0;
+            found = i-- == 0;
+        }
+        if (!found && i == 0) {
+            size_t n = TLS_CLIENT_NAME_MAX + 1;
+
+            found = gnutls.gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0,
+                                                         out, &n) == 0 &&
+                    n <= TLS_CLIENT_NAME_MAX && strlen(out) == n;
+        }
+    }
+    gnutls.gnutls_x509_crt_deinit(crt);
+    return found;
+}
+
 bool tls_binding(struct tls *t, uint8_t out[TLS_BINDING]) {
     gnutls_datum_t made = {0};
     bool ok;
 
-    if (!t->is_up || (gnutls.gnutls_protocol_get_version(t->session) < GNUTLS_TLS1_3 &&
-                      !gnutls.gnutls_session_ext_master_secret_status(t->session)))
-        return false;
+    if (!t->is_up || gnutls.gnutls_protocol_get_version(t->session) != GNUTLS_TLS1_3) return false;
     ok = gnutls.gnutls_session_channel_binding(t->session, GNUTLS_CB_TLS_EXPORTER, &made) == 0;
     if (ok && made.size == TLS_BINDING) memcpy(out, made.data, TLS_BINDING);
     else ok = false;

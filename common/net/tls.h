@@ -19,6 +19,10 @@ enum err_code tls_creds_server(const struct conf_pair *pairs, size_t n, struct t
                                struct err *e);
 /* A client's: `ca_file` NULL trusts nothing, for sessions that do not verify. */
 enum err_code tls_creds_client(const char *ca_file, struct tls_creds **out, struct err *e);
+/* The authorities that a client's certificate may come from, for a server's credentials.
+ * ERR_CONFIG.
+ */
+enum err_code tls_creds_clients(struct tls_creds *c, const char *ca_file, struct err *e);
 struct tls_creds *tls_creds_ref(struct tls_creds *c);
 void tls_creds_unref(struct tls_creds *c);
 
@@ -33,6 +37,8 @@ enum err_code tls_server_new(struct tls_creds *c, enum tls_profile profile, int 
 /* `host` is sent as SNI unless it is an address. */
 enum err_code tls_client_new(struct tls_creds *c, enum tls_profile profile, int fd,
                              const char *host, struct tls **out, struct err *e);
+/* Before the handshake of a server: ask the client for a certificate, which it need not have. */
+void tls_ask_certificate(struct tls *t);
 void tls_free(struct tls *t);
 
 enum tls_io { TLS_OK, TLS_WANT_READ, TLS_WANT_WRITE, TLS_EOF, TLS_FAIL };
@@ -68,9 +74,15 @@ struct tls_peer {
 /* False when the peer sent none. */
 bool tls_peer(struct tls *t, struct tls_peer *out);
 
+enum { TLS_CLIENT_NAME_MAX = 320 };
+/* What the client's certificate says about who it is: name number `i` (from 0: its mail addresses,
+ * then the common name), if the certificate leads to an authority of tls_creds_clients and is one
+ * for clients. False: no such name, or no such certificate. Names with NUL are passed over. */
+bool tls_client_name(struct tls *t, unsigned i, char out[TLS_CLIENT_NAME_MAX + 1]);
+
 enum { TLS_BINDING = 32 };
-/* The tls-exporter channel binding (RFC 9266). False: not over TLS 1.3, nor over 1.2 with the
- * extended master secret. */
+/* The tls-exporter channel binding (RFC 9266). False: not over TLS 1.3; with older versions the
+ * peers that bind at all mean tls-unique, and one side would take the other for a thief. */
 bool tls_binding(struct tls *t, uint8_t out[TLS_BINDING]);
 
 /* Make a key and a self-signed certificate (ECDSA P-256, ten years) for `names`, and write both as

@@ -104,13 +104,22 @@ static enum sasl_step scram(struct sasl_server *x, struct slice in) {
     }
 }
 
+/* RFC 4422 appendix A: the connection proves it; the client says at most as whom to act, and the
+ * account is that one then. */
+static enum sasl_step external(struct sasl_server *x, struct slice in) {
+    buf_init(&x->authcid, SASL_NAME_MAX);
+    if (in.n > SASL_NAME_MAX || slice_chr(in, '\0') != SLICE_NONE) return SASL_MALFORMED;
+    if (x->env->certificate(x->env->user, in, &x->authcid)) return claim(x, SASL_IS_PROVEN);
+    buf_add(&x->authcid, in);
+    return claim(x, SASL_IS_DENIED);
+}
+
 // --- the table --------------------------------------------------------------------------------
 
 static const struct sasl_server_mechanism mechanisms[] = {
-    {SASL_PLAIN, false, plain},
-    {SASL_LOGIN, true, login},
-    {SASL_SCRAM_SHA_256, false, scram},
-    {SASL_SCRAM_SHA_256_PLUS, false, scram},
+    {SASL_PLAIN, false, plain},         {SASL_LOGIN, true, login},
+    {SASL_SCRAM_SHA_256, false, scram}, {SASL_SCRAM_SHA_256_PLUS, false, scram},
+    {SASL_EXTERNAL, false, external},
 };
 
 unsigned sasl_server_offers(const struct sasl_env *env) {
@@ -121,6 +130,7 @@ unsigned sasl_server_offers(const struct sasl_env *env) {
         set |= SASL_SCRAM_SHA_256;
         if (env->binding && env->binding(env->user, binding)) set |= SASL_SCRAM_SHA_256_PLUS;
     }
+    if (env->certificate && env->certificate(env->user, S(""), NULL)) set |= SASL_EXTERNAL;
     return set;
 }
 

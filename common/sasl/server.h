@@ -28,6 +28,9 @@ struct sasl_env {
     void (*random)(void *user, void *p, size_t n);
     /* The tls-exporter value of the connection (RFC 9266). False: none. */
     bool (*binding)(void *user, uint8_t out[32]);
+    /* Append the account that the client's verified certificate stands for, if it may act as
+     * `authzid` (empty: as whoever that is). False: there is none. `out` NULL: only ask. */
+    bool (*certificate)(void *user, struct slice authzid, struct buf *out);
     void *user;
 };
 

@@ -32,6 +32,15 @@ static bool is_named(const char *const *names, size_t n, const char *name) {
     return false;
 }
 
+static enum err_code open_creds(struct instance *i, const struct conf_pair *pairs, size_t n,
+                                struct err *e) {
+    enum err_code code = tls_creds_server(pairs, n, &i->server.creds, e);
+
+    if (code == OK && i->conf->tls_client_ca)
+        code = tls_creds_clients(i->server.creds, i->conf->tls_client_ca, e);
+    return code;
+}
+
 static enum err_code open_tls(struct instance *i, bool *made, struct err *e) {
     struct conf *c = i->conf;
     struct conf_pair own = {conf_path(c, "tls/cert.pem"), conf_path(c, "tls/key.pem")};
@@ -40,7 +49,7 @@ static enum err_code open_tls(struct instance *i, bool *made, struct err *e) {
     enum err_code code = OK;
 
     *made = false;
-    if (c->tls_pairs) return tls_creds_server(c->tls, c->tls_pairs, &i->server.creds, e);
+    if (c->tls_pairs) return open_creds(i, c->tls, c->tls_pairs, e);
     if (!own.cert || !own.key) return err_set(e, ERR_MEMORY, "no memory for settings");
     if (access(own.key, F_OK) < 0 || access(own.cert, F_OK) < 0) {
         names[n++] = c->hostname;
@@ -57,7 +66,7 @@ static enum err_code open_tls(struct instance *i, bool *made, struct err *e) {
         if (code == OK) code = tls_make_self_signed(names, n, own.cert, own.key, e);
         *made = code == OK;
     }
-    return code != OK ? code : tls_creds_server(&own, 1, &i->server.creds, e);
+    return code != OK ? code : open_creds(i, &own, 1, e);
 }
 
 enum err_code instance_open(struct conf *c, const struct log *log, bool with_tls,

@@ -90,6 +90,23 @@ static bool binding(void *user, uint8_t out[TLS_BINDING]) {
     return s->tls && tls_binding(s->tls, out);
 }
 
+/* The account that a name in the client's certificate belongs to, and that it wants to be. */
+static bool certificate(void *user, struct slice authzid, struct buf *out) {
+    const struct session *s = user;
+    struct accounts *a = s->server->directory->accounts;
+    char name[TLS_CLIENT_NAME_MAX + 1], wanted[ACCOUNT_NAME_MAX + 1] = "";
+    struct account account;
+
+    if (!s->tls || (authzid.n > 0 && accounts_name(a, authzid, wanted, NULL) != OK)) return false;
+    for (unsigned i = 0; tls_client_name(s->tls, i, name); i++) {
+        if (accounts_find(a, slice_str(name), &account, NULL) != OK) continue;
+        explicit_bzero(account.password, sizeof account.password);
+        if (*wanted && strcmp(wanted, account.name) != 0) continue;
+        return !out || buf_add(out, slice_str(account.name));
+    }
+    return false;
+}
+
 static void unpredictable(void *user, void *p, size_t n) {
     (void)user;
     random_bytes(p, n);
@@ -98,6 +115,7 @@ static void unpredictable(void *user, void *p, size_t n) {
 const struct sasl_env *server_sasl(struct session *s) {
     s->sasl = (struct sasl_env){.random = unpredictable, .binding = binding, .user = s};
     if (accounts_have_keys(s->server->directory->accounts)) s->sasl.keys = keys;
+    if (s->server->creds && s->server->conf->tls_client_ca) s->sasl.certificate = certificate;
     return &s->sasl;
 }
 

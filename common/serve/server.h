@@ -32,7 +32,7 @@ enum err_code imap_host_new(struct session *s, mono_t now, struct err *e);
 enum err_code server_host(struct session *s, mono_t now, struct err *e);
 
 /* Fill `s->sasl` for the engine's config: SCRAM when every account can, bound to the TLS of the
- * session. The result lives as long as `s`. */
+ * session; EXTERNAL with `tls-client-ca`. The result lives as long as `s`. */
 const struct sasl_env *server_sasl(struct session *s);
 
 /* A login under way: user and password are copied, checked in the password lane, and wiped. */

@@ -119,8 +119,10 @@ static enum io shake(struct session *s, mono_t now) {
 
     /* Clear text behind STARTTLS was not read by the engine: nobody may take it for protected. */
     if (!s->is_shaking && s->left.n > 0) return IO_EOF;
-    if (!s->tls && tls_server_new(s->server->creds, TLS_LOOSE, s->in, &s->tls, &e) != OK)
-        return IO_EOF;
+    if (!s->tls) {
+        if (tls_server_new(s->server->creds, TLS_LOOSE, s->in, &s->tls, &e) != OK) return IO_EOF;
+        if (s->sasl.certificate) tls_ask_certificate(s->tls);
+    }
     if (!s->is_shaking) {
         s->is_shaking = true;
         s->shake_deadline = now + SESSION_TLS_MS;

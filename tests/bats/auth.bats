@@ -85,3 +85,60 @@ gsasl_smtp() { # MECHANISM USER PASSWORD PORT [OPTION...]
     timeout 20 mpop -C mpoprc a >> log 2>&1
     grep -q 'service=pop3.*mechanism=SCRAM-SHA-256' serve-a.err
 }
+
+# A certificate of the authority ca.pem for a user: client_cert NAME SUBJECT [EXTENSION]
+client_cert() {
+    openssl req -newkey rsa:2048 -nodes -subj "$2" ${3:+-addext "$3"} -keyout "$1.key" -out "$1.csr" 2> /dev/null
+    openssl x509 -req -in "$1.csr" -CA "${4:-ca}.pem" -CAkey "${4:-ca}.key" -CAcreateserial -days 2 -copy_extensions copy \
+        -out "$1.pem" 2> /dev/null
+}
+authority() { # NAME
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=authority $1" -keyout "$1.key" -out "$1.pem" 2> /dev/null
+}
+
+@test "a client certificate is enough (EXTERNAL), if it is one of ours and names an account" {
+    need openssl msmtp gsasl
+    authority ca
+    authority other
+    client_cert ann "/CN=whoever" "subjectAltName=DNS:x.test,email:nobody@a.test,email:ann@a.test"
+    client_cert cn "/CN=ann"
+    client_cert bob "/CN=bob"
+    client_cert thief "/CN=ann" "subjectAltName=email:ann@a.test" other
+    free_port IMAP
+    echo "tls-client-ca $T/ca.pem" >> a.conf
+    echo "listen imap 127.0.0.1:$IMAP" >> a.conf
+    run_postbag 0 config check -C a.conf
+    serve a
+    message ann@a.test > m
+    printf 'host 127.0.0.1\nport %s\nfrom ann@a.test\ntls on\ntls_certcheck off\nauth external\nuser ann\n' "$SUB" > rc
+    for c in ann cn; do
+        msmtp -C rc --tls-key-file="$T/$c.key" --tls-cert-file="$T/$c.pem" ann@a.test < m >> log 2>&1
+        msmtp -C rc --port="$SUBS" --tls-starttls=off --tls-key-file="$T/$c.key" --tls-cert-file="$T/$c.pem" ann@a.test \
+            < m >> log 2>&1
+    done
+    wait_for 10 has_mail a ann 4
+    grep -q 'user=ann@a.test .*mechanism=EXTERNAL' serve-a.err
+    # Acting for another, a certificate of nobody, of a stranger, or none.
+    ! msmtp -C rc --user=bob --tls-key-file="$T/ann.key" --tls-cert-file="$T/ann.pem" ann@a.test < m >> log 2>&1
+    for c in bob thief; do
+        ! msmtp -C rc --tls-key-file="$T/$c.key" --tls-cert-file="$T/$c.pem" ann@a.test < m >> log 2>&1
+    done
+    ! msmtp -C rc ann@a.test < m >> log 2>&1
+    timeout 20 gsasl --imap --connect="127.0.0.1:$IMAP" -m EXTERNAL -z ann --x509-ca-file= --x509-cert-file=ann.pem \
+        --x509-key-file=ann.key < /dev/null > gsasl.out 2>&1
+    grep -q 'service=imap user=ann@a.test .*mechanism=EXTERNAL' serve-a.err
+    # Passwords work as ever.
+    gsasl_smtp SCRAM-SHA-256-PLUS ann 'pencil & "co"' "$SUB"
+}
+
+@test "port 25 asks nobody for a certificate" {
+    need openssl
+    free_port SMTP
+    authority ca
+    printf 'tls-client-ca %s/ca.pem\nlisten smtp 127.0.0.1:%s\n' "$T" "$SMTP" >> a.conf
+    serve a
+    echo QUIT | timeout 10 openssl s_client -connect "127.0.0.1:$SMTP" -starttls smtp > s 2>&1
+    grep -q 'No client certificate CA names sent' s
+    echo QUIT | timeout 10 openssl s_client -connect "127.0.0.1:$SUB" -starttls smtp > s 2>&1
+    grep -q 'authority ca' s
+}

@@ -38,7 +38,7 @@ static void unpredictable(void *user, void *p, size_t n) {
 static struct sasl_env env_of(struct world *w) {
     w->keys = (struct scram_keys){.iterations = 4096, .salt_n = 16};
     assert_true(scram_derive(S("pencil"), &w->keys));
-    return (struct sasl_env){keys, unpredictable, binding, w};
+    return (struct sasl_env){.keys = keys, .random = unpredictable, .binding = binding, .user = w};
 }
 
 /* A line of the client, given in clear. */
