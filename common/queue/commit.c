@@ -18,7 +18,7 @@ enum {
     PREPARE_AFTER = 16, /* records */
     PREPARE_BYTES = 1024 * 1024,
     PREPARE_LOW = 128 * 1024, /* fewer ahead: more are written */
-    PREPARE_BATCH_MAX = 256 * 1024
+    PREPARE_BATCH_MAX = 48 * 1024
 };
 
 void queue_new_id(char id[QUEUE_ID_MAX]) {
