@@ -322,6 +322,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_hostname) c->hostname = kept;
         if (row == ROW_data) c->data = kept;
         if (row == ROW_user) c->user = kept;
+        if (row == ROW_token_command) c->token_command = kept;
         if (row == ROW_alias_user) c->alias_user = kept;
         if (row == ROW_tls_ca) c->tls_ca = kept;
         if (row == ROW_tls_client_ca) c->tls_client_ca = kept;

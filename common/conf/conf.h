@@ -143,6 +143,7 @@ struct conf {
     uint64_t message_size_limit;    /* bytes */
     uint32_t queue_lifetime, retry; /* seconds */
     bool plaintext_auth;
+    const char *token_command; /* NULL: no tokens */
     enum conf_log log;
     const char *file;       /* the main file that was read, or NULL */
     const char *origin[64]; /* by row: "default", "/etc/...:3", "POSTBAG_DATA", "--data" */

@@ -82,7 +82,10 @@ static void go_on(struct imap_server *s, enum sasl_step step) {
     switch (step) {
     case SASL_CHALLENGE: break;
     case SASL_CLAIMED:
-        if (authzid.n && !slice_eq(authzid, user))
+        if (sasl_server_was_told(&s->sasl)) {
+            s->bad_logins++;
+            imap_finish(s, "NO", S("AUTHENTICATIONFAILED"), S("Authentication failed."));
+        } else if (authzid.n && !slice_eq(authzid, user))
             imap_finish(s, "NO", S("AUTHORIZATIONFAILED"), S("Acting for others is not allowed."));
         else ask(s, user, buf_slice(&s->sasl.password)); // both live until the answer
         break;
@@ -128,6 +131,9 @@ void imap_server_login_result(struct imap_server *s, enum imap_login r) {
         imap_command_over(s);
     } else if (r == IMAP_LOGIN_UNAVAILABLE) {
         imap_finish(s, "NO", S("UNAVAILABLE"), S("Temporary authentication failure."));
+    } else if (sasl_server_denied(&s->sasl) == SASL_CHALLENGE) {
+        go_on(s, SASL_CHALLENGE);
+        return;
     } else {
         s->bad_logins++;
         imap_finish(s, "NO", S("AUTHENTICATIONFAILED"), S("Authentication failed."));

@@ -173,6 +173,12 @@ static void sasl_step(struct pop3_server *s, enum sasl_step step) {
         s->needs_arm = true;
         return;
     case SASL_CLAIMED:
+        if (sasl_server_was_told(&s->sasl)) {
+            s->has_wait = s->is_pulled = true;
+            s->wait = POP3_SERVER_LOGIN;
+            pop3_server_refuse(s, S("AUTH"), S("authentication failed"));
+            return;
+        }
         ask_login(s, buf_slice(&s->sasl.authcid), buf_slice(&s->sasl.password),
                   sasl_server_name(&s->sasl));
         return;
@@ -520,6 +526,12 @@ void pop3_server_refuse(struct pop3_server *s, struct slice code, struct slice t
     bool body = s->state == SENDING && s->asked_body && !s->offset;
     if (!body && (!s->has_wait || !s->is_pulled)) return;
     enum pop3_server_type type = body ? POP3_SERVER_NEED_BODY : s->wait;
+    if (type == POP3_SERVER_LOGIN && slice_eq(code, S("AUTH")) && !s->is_eof &&
+        !s->wants_shutdown && sasl_server_denied(&s->sasl) == SASL_CHALLENGE) {
+        s->has_wait = false;
+        sasl_step(s, SASL_CHALLENGE);
+        return;
+    }
     buf_add(&s->out, S("-ERR "));
     if (code.n) buf_addf(&s->out, "[%.*s] ", SP(slice_first(code, 40)));
     text = slice_first(text.n ? text : S("refused"), 400);

@@ -12,19 +12,21 @@ enum {
     SASL_SCRAM_SHA_1 = 8,
     SASL_SCRAM_SHA_256 = 16, /* RFC 7677 */
     SASL_XOAUTH2 = 32,
-    SASL_OAUTHBEARER = 64,
+    SASL_OAUTHBEARER = 64,        /* RFC 7628 */
     SASL_EXTERNAL = 128,          /* RFC 4422 appendix A */
     SASL_SCRAM_SHA_256_PLUS = 256 /* RFC 7677 with RFC 9266 */
 };
 enum {
     SASL_LINE_MAX = 12288, /* one base64 line (RFC 4954 4) */
     SASL_NAME_MAX = 1024,  /* a user name */
-    SASL_PASSWORD_MAX = 1024
+    SASL_PASSWORD_MAX = 1024,
+    SASL_TOKEN_MAX = 4096 /* octets of an access token */
 };
 
 /* What a client claims, and who is to say whether it is true. */
 enum sasl_claim {
     SASL_IS_PASSWORD, /* `password` is one: check it */
+    SASL_IS_TOKEN,    /* it is an OAuth 2.0 access token (RFC 6750) */
     SASL_IS_PROVEN,   /* the mechanism proved it; the account is to exist still */
     SASL_IS_DENIED    /* the mechanism proved the contrary: as a wrong password */
 };

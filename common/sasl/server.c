@@ -114,11 +114,54 @@ static enum sasl_step external(struct sasl_server *x, struct slice in) {
     return claim(x, SASL_IS_DENIED);
 }
 
+// --- tokens -----------------------------------------------------------------------------------
+
+enum { TOLD = 100 }; // state: the client knows why it was refused
+
+// Key-value pairs, each ended by 0x01, and one more of it at the end (RFC 7628 3.1). XOAUTH2 has
+// the user among them.
+static enum sasl_step token(struct sasl_server *x, struct slice in) {
+    struct slice pair, key, value, secret = S("");
+    bool is_x = x->mechanism->bit == SASL_XOAUTH2;
+
+    buf_init(&x->authcid, SASL_NAME_MAX);
+    if (!in.n || in.p[in.n - 1] != '\1' || slice_chr(in, '\0') != SLICE_NONE) return SASL_MALFORMED;
+    if (!is_x) { // "n,a=user,"
+        struct slice flag, name;
+        if (!slice_cut(in, '\1', &pair, &in) || !slice_cut(pair, ',', &flag, &name) ||
+            (!slice_eq(flag, S("n")) && !slice_eq(flag, S("y"))) || !slice_ends(name, S(",")) ||
+            !slice_starts(name, S("a=")) ||
+            !scram_name_get(&x->authcid, slice_of(name.p + 2, name.n - 3)))
+            return SASL_MALFORMED;
+    }
+    while (slice_cut(in, '\1', &pair, &in) && pair.n) {
+        if (!slice_cut(pair, '=', &key, &value)) return SASL_MALFORMED;
+        if (is_x && slice_ieq(key, S("user")) && !x->authcid.n) buf_add(&x->authcid, value);
+        if (slice_ieq(key, S("auth")) && slice_istarts(value, S("Bearer ")))
+            secret = slice_trim(slice_from(value, 7));
+    }
+    if (in.n || !x->authcid.n || x->authcid.bad || !secret.n ||
+        !put(&x->password, secret, SASL_TOKEN_MAX))
+        return SASL_MALFORMED;
+    return claim(x, SASL_IS_TOKEN);
+}
+
+enum sasl_step sasl_server_denied(struct sasl_server *x) {
+    if (x->claim != SASL_IS_TOKEN) return SASL_CLAIMED;
+    x->state = TOLD;
+    return challenge(x, x->mechanism->bit == SASL_XOAUTH2
+                            ? S("{\"status\":\"401\",\"schemes\":\"bearer\"}")
+                            : S("{\"status\":\"invalid_token\"}"));
+}
+
+bool sasl_server_was_told(const struct sasl_server *x) { return x->state == TOLD; }
+
 // --- the table --------------------------------------------------------------------------------
 
 static const struct sasl_server_mechanism mechanisms[] = {
     {SASL_PLAIN, false, plain},         {SASL_LOGIN, true, login},
     {SASL_SCRAM_SHA_256, false, scram}, {SASL_SCRAM_SHA_256_PLUS, false, scram},
+    {SASL_OAUTHBEARER, false, token},   {SASL_XOAUTH2, false, token},
     {SASL_EXTERNAL, false, external},
 };
 
@@ -130,6 +173,7 @@ unsigned sasl_server_offers(const struct sasl_env *env) {
         set |= SASL_SCRAM_SHA_256;
         if (env->binding && env->binding(env->user, binding)) set |= SASL_SCRAM_SHA_256_PLUS;
     }
+    if (env->has_tokens) set |= SASL_OAUTHBEARER | SASL_XOAUTH2;
     if (env->certificate && env->certificate(env->user, S(""), NULL)) set |= SASL_EXTERNAL;
     return set;
 }
@@ -156,6 +200,7 @@ enum sasl_step sasl_server_start(struct sasl_server *x, struct slice mechanism, 
 enum sasl_step sasl_server_step(struct sasl_server *x, struct slice line) {
     struct buf raw;
     enum sasl_step r = SASL_MALFORMED;
+    if (sasl_server_was_told(x)) return claim(x, SASL_IS_DENIED);
     if (slice_eq(line, S("*"))) return SASL_CANCELLED;
     buf_init(&raw, SASL_LINE_MAX);
     // Reserved at once: a buffer that moves would leave the secret behind.

@@ -31,6 +31,7 @@ struct sasl_env {
     /* Append the account that the client's verified certificate stands for, if it may act as
      * `authzid` (empty: as whoever that is). False: there is none. `out` NULL: only ask. */
     bool (*certificate)(void *user, struct slice authzid, struct buf *out);
+    bool has_tokens; /* the host can check the tokens of OAUTHBEARER and XOAUTH2 */
     void *user;
 };
 
@@ -50,7 +51,7 @@ struct sasl_server {
     struct scram_server *scram; /* while SCRAM runs */
     enum sasl_claim claim;
     int state;
-    struct buf out, authzid, authcid, password;
+    struct buf out, authzid, authcid, password; /* or token */
 };
 
 /* The set of mechanisms that `env` allows now. */
@@ -61,6 +62,12 @@ enum sasl_step sasl_server_start(struct sasl_server *x, struct slice mechanism, 
                                  struct slice initial, const struct sasl_env *env);
 /* The next line of the client, without CRLF. Only after SASL_CHALLENGE. */
 enum sasl_step sasl_server_step(struct sasl_server *x, struct slice line);
+/* The host refused the claim. SASL_CHALLENGE: the mechanism says why first (RFC 7628 3.2.2): send
+ * `out`; whatever the client answers leads to SASL_CLAIMED with SASL_IS_DENIED, and then this is no
+ * question for the host again. Else SASL_CLAIMED: nothing is left to say. */
+enum sasl_step sasl_server_denied(struct sasl_server *x);
+/* Has the client been told why, so that a claim is only the end of it? */
+bool sasl_server_was_told(const struct sasl_server *x);
 /* Wipe and free. A zeroed struct is allowed. */
 void sasl_server_release(struct sasl_server *x);
 /* "PLAIN"; static, "" before start. */

@@ -35,7 +35,6 @@ struct imap_host {
     struct session *session;
     bool is_checking; /* a login is on its way */
     struct login login;
-    const char *mechanism; /* of it; static */
     struct store *store;
     /* the selected mailbox */
     struct mailbox *box; /* NULL: none, or it was deleted under us */
@@ -509,7 +508,7 @@ static void after_login(struct imap_host *h) {
     enum imap_login r = IMAP_LOGIN_OK;
 
     h->is_checking = false;
-    server_log_login(h->session, &h->login, h->mechanism);
+    server_log_login(h->session, &h->login);
     if (h->login.code != OK)
         r = h->login.code == ERR_DENIED ? IMAP_LOGIN_WRONG : IMAP_LOGIN_UNAVAILABLE;
     else if (enter(h, &h->login.account, &e) != OK) {
@@ -522,8 +521,7 @@ static void after_login(struct imap_host *h) {
 
 static void on_login(struct imap_host *h, const struct imap_event *ev) {
     h->is_checking = true;
-    h->mechanism = ev->mechanism;
-    if (server_login(h->session, &h->login, ev->claim, ev->user, ev->password) != OK)
+    if (server_login(h->session, &h->login, ev->claim, ev->mechanism, ev->user, ev->password) != OK)
         after_login(h);
 }
 

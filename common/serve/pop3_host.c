@@ -19,7 +19,6 @@ struct pop3_host {
     struct session *session;
     bool is_checking; /* a login is on its way */
     struct login login;
-    const char *mechanism;           /* of it; static */
     char user[ACCOUNT_NAME_MAX + 1]; /* logged in as, or "" */
     struct store *store;
     struct mailbox *inbox;
@@ -120,7 +119,7 @@ static void enter(struct pop3_host *h, const struct account *a) {
 
 static void after_login(struct pop3_host *h) {
     h->is_checking = false;
-    server_log_login(h->session, &h->login, h->mechanism);
+    server_log_login(h->session, &h->login);
     if (h->login.code == OK) enter(h, &h->login.account);
     else if (h->login.code == ERR_DENIED)
         pop3_server_refuse(h->engine, S("AUTH"), S("wrong user name or password"));
@@ -140,8 +139,8 @@ static void on_login(struct pop3_host *h, const struct pop3_server_event *ev) {
         return;
     }
     h->is_checking = true;
-    h->mechanism = ev->mechanism.p;
-    if (server_login(h->session, &h->login, ev->claim, ev->user, ev->password) != OK)
+    if (server_login(h->session, &h->login, ev->claim, ev->mechanism.p, ev->user, ev->password) !=
+        OK)
         after_login(h);
 }
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/token.h"
+#include "base/attr.h"
 #include "sys/clock.h"
 
 enum err_code server_host(struct session *s, mono_t now, struct err *e) {
@@ -40,6 +42,14 @@ static void check(void *p) {
         l->code =
             accounts_login(a, slice_str(l->user), slice_str(l->password), &l->account, &l->err);
         break;
+    case SASL_IS_TOKEN:
+        l->code = token_check(l->session->server->conf->token_command, l->mechanism, l->user,
+                              slice_str(l->token), &l->err);
+        explicit_bzero(l->token, strlen(l->token));
+        free(l->token);
+        l->token = NULL;
+        if (l->code != OK) break;
+        ATTR_FALLTHROUGH;
     case SASL_IS_PROVEN:
         l->code = accounts_find(a, slice_str(l->user), &l->account, &l->err);
         if (l->code == ERR_NOT_FOUND) l->code = denied(&l->err);
@@ -53,15 +63,20 @@ static void check(void *p) {
 }
 
 enum err_code server_login(struct session *s, struct login *l, enum sasl_claim claim,
-                           struct slice user, struct slice password) {
-    *l = (struct login){.session = s, .claim = claim};
-    if (user.n == 0 || user.n > ACCOUNT_NAME_MAX || password.n >= sizeof l->password ||
+                           const char *mechanism, struct slice user, struct slice password) {
+    *l = (struct login){.session = s, .claim = claim, .mechanism = mechanism};
+    if (user.n == 0 || user.n > ACCOUNT_NAME_MAX ||
+        password.n >= (claim == SASL_IS_TOKEN ? SASL_TOKEN_MAX + 1 : sizeof l->password) ||
         memchr(user.p, 0, user.n) || memchr(password.p ? password.p : "", 0, password.n)) {
         l->is_done = true;
         return l->code = denied(&l->err);
     }
     snprintf(l->user, sizeof l->user, "%.*s", SP(user));
-    snprintf(l->password, sizeof l->password, "%.*s", SP(password));
+    if (claim != SASL_IS_TOKEN) snprintf(l->password, sizeof l->password, "%.*s", SP(password));
+    else if (!(l->token = strndup(password.p, password.n))) {
+        l->is_done = true;
+        return l->code = err_mail(&l->err, ERR_MEMORY, STATUS(4, 7, 0), "no memory for a login");
+    }
     session_wait(s);
     if (!s->server->passwords) {
         check(l);
@@ -69,6 +84,9 @@ enum err_code server_login(struct session *s, struct login *l, enum sasl_claim c
     }
     if (lane_submit(s->server->passwords, check, l)) return OK;
     s->waits = false;
+    if (l->token) explicit_bzero(l->token, strlen(l->token));
+    free(l->token);
+    l->token = NULL;
     explicit_bzero(l->password, sizeof l->password);
     l->is_done = true;
     return l->code =
@@ -115,17 +133,18 @@ static void unpredictable(void *user, void *p, size_t n) {
 const struct sasl_env *server_sasl(struct session *s) {
     s->sasl = (struct sasl_env){.random = unpredictable, .binding = binding, .user = s};
     if (accounts_have_keys(s->server->directory->accounts)) s->sasl.keys = keys;
+    s->sasl.has_tokens = s->server->conf->token_command != NULL;
     if (s->server->creds && s->server->conf->tls_client_ca) s->sasl.certificate = certificate;
     return &s->sasl;
 }
 
-void server_log_login(const struct session *s, const struct login *l, const char *mechanism) {
+void server_log_login(const struct session *s, const struct login *l) {
     char host[ADDR_TEXT_MAX];
 
     log_event(s->server->log, l->code == OK ? LEVEL_NOTE : LEVEL_WARN,
               l->code == OK ? "login" : "login failed", "service",
               slice_str(conf_service_name(s->service)), "user", slice_str(l->user), "client",
-              slice_str(addr_host(&s->peer, host)), "mechanism", slice_str(mechanism), "tls",
+              slice_str(addr_host(&s->peer, host)), "mechanism", slice_str(l->mechanism), "tls",
               slice_str(s->tls ? tls_describe(s->tls) : "none"), "why",
               l->code == OK ? S("") : slice_str(l->err.msg), NULL);
 }

@@ -32,7 +32,8 @@ enum err_code imap_host_new(struct session *s, mono_t now, struct err *e);
 enum err_code server_host(struct session *s, mono_t now, struct err *e);
 
 /* Fill `s->sasl` for the engine's config: SCRAM when every account can, bound to the TLS of the
- * session; EXTERNAL with `tls-client-ca`. The result lives as long as `s`. */
+ * session; EXTERNAL with `tls-client-ca`; tokens with `token-command`. The result lives as long as
+ * `s`. */
 const struct sasl_env *server_sasl(struct session *s);
 
 /* A login under way: user and password are copied, checked in the password lane, and wiped. */
@@ -43,14 +44,16 @@ struct login {
     struct err err;
     bool is_done;
     enum sasl_claim claim;
+    const char *mechanism; /* static */
+    char *token;           /* of a token: instead of `password` */
     char user[ACCOUNT_NAME_MAX + 1], password[1024];
 };
 /* Start it; `claim` says what is to be checked of it. The session waits; when it is run again
  * `is_done` is true. ERR_BUSY (4.7.0) at once when the lane is full, ERR_DENIED when user or
  * password are too long: then the session does not wait. */
 enum err_code server_login(struct session *s, struct login *l, enum sasl_claim claim,
-                           struct slice user, struct slice password);
+                           const char *mechanism, struct slice user, struct slice password);
 /* Log the end of a login, in words that a ban tool can read. */
-void server_log_login(const struct session *s, const struct login *l, const char *mechanism);
+void server_log_login(const struct session *s, const struct login *l);
 
 #endif

@@ -26,7 +26,6 @@ struct smtp_host {
     struct session *session;
     enum waiting waiting;
     struct login *login;             /* while one is under way */
-    const char *mechanism;           /* of it */
     char *client_name;               /* what a proxy says it is called, or NULL */
     char user[ACCOUNT_NAME_MAX + 1]; /* logged in as, or "" */
     /* the transaction */
@@ -399,7 +398,7 @@ static void after_commit(struct smtp_host *h) {
 
 static void after_login(struct smtp_host *h) {
     h->waiting = WAIT_NONE;
-    server_log_login(h->session, h->login, h->mechanism);
+    server_log_login(h->session, h->login);
     if (h->login->code == OK) {
         snprintf(h->user, sizeof h->user, "%s", h->login->account.name);
         smtp_server_ok(h->engine);
@@ -434,8 +433,8 @@ static void on_auth(struct smtp_host *h, const struct smtp_server_event *ev) {
         return;
     }
     h->waiting = WAIT_LOGIN;
-    h->mechanism = ev->mechanism.p; /* static */
-    if (server_login(h->session, h->login, ev->claim, ev->authcid, ev->password) != OK)
+    if (server_login(h->session, h->login, ev->claim, ev->mechanism.p, ev->authcid, ev->password) !=
+        OK)
         after_login(h);
 }
 

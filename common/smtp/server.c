@@ -300,7 +300,14 @@ static void auth_step(struct smtp_server *s, enum sasl_step step) {
         buf_addf(&s->out, "334 %.*s\r\n", SP(buf_slice(&s->sasl.out)));
         s->needs_arm = true;
         return;
-    case SASL_CLAIMED: smtp_server_ask(s, SMTP_SERVER_AUTH); return;
+    case SASL_CLAIMED:
+        if (!sasl_server_was_told(&s->sasl)) smtp_server_ask(s, SMTP_SERVER_AUTH);
+        else {
+            s->has_wait = s->is_pulled = true;
+            s->wait = SMTP_SERVER_AUTH;
+            smtp_server_reply(s, 535, STATUS(5, 7, 8), S(""));
+        }
+        return;
     case SASL_CANCELLED:
         smtp_server_bad(s, 501, STATUS(5, 7, 0), S("authentication cancelled"));
         break;
@@ -697,6 +704,12 @@ void smtp_server_reply(struct smtp_server *s, unsigned code, struct mail_status 
         s->has_wait = false; // a BDAT of no octets may ask the next question at once
         accept_event(s, type == SMTP_SERVER_DATA ? 354 : 250, st, text);
         if (!s->has_wait) answered(s);
+        return;
+    }
+    if (type == SMTP_SERVER_AUTH && code / 100 == 5 && !s->is_eof && !s->wants_shutdown &&
+        sasl_server_denied(&s->sasl) == SASL_CHALLENGE) {
+        s->has_wait = false;
+        auth_step(s, SASL_CHALLENGE);
         return;
     }
     st = fit(type, code, st);

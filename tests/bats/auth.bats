@@ -142,3 +142,69 @@ authority() { # NAME
     echo QUIT | timeout 10 openssl s_client -connect "127.0.0.1:$SUB" -starttls smtp > s 2>&1
     grep -q 'authority ca' s
 }
+
+@test "a command judges access tokens: OAUTHBEARER and XOAUTH2" {
+    need curl python3
+    free_port IMAP
+    cat > judge <<'SH'
+#!/bin/sh
+read -r token
+echo "$SASL_MECHANISM $SASL_USER $token $*" >> judged
+[ "$token" = "good-token" ] && [ "$SASL_USER" = ann@a.test ]
+SH
+    sed -i "s,judged,$T/judged," judge
+    chmod 755 judge
+    printf 'token-command "%s/judge one two"\nlisten imap 127.0.0.1:%s\n' "$T" "$IMAP" >> a.conf
+    serve a
+    message ann@a.test > m
+    # curl takes OAUTHBEARER, Python is told to take XOAUTH2.
+    curl -sS --max-time 20 "smtp://127.0.0.1:$SUB" --mail-from ann@a.test --mail-rcpt ann@a.test -T m -u ann@a.test \
+        --oauth2-bearer good-token >> log 2>&1
+    ! curl -sS --max-time 20 "smtp://127.0.0.1:$SUB" --mail-from ann@a.test --mail-rcpt ann@a.test -T m -u ann@a.test \
+        --oauth2-bearer bad-token >> log 2>&1
+    curl -sS --max-time 20 "imap://127.0.0.1:$IMAP/" -u ann@a.test --oauth2-bearer good-token > list 2>> log
+    grep -q INBOX list
+    ! curl -sS --max-time 20 "imap://127.0.0.1:$IMAP/" -u ann@a.test --oauth2-bearer bad-token >> log 2>&1
+    python3 - "$SUB" "$IMAP" >> log 2>&1 <<'PY'
+import imaplib, smtplib, sys
+def words(token): return f"user=ann@a.test\1auth=Bearer {token}\1\1"
+s = smtplib.SMTP("127.0.0.1", int(sys.argv[1]))
+s.ehlo()
+try:
+    s.auth("XOAUTH2", lambda challenge=None: "" if challenge else words("bad-token"))
+    sys.exit("a bad token was taken")
+except smtplib.SMTPAuthenticationError as e:
+    assert e.smtp_code == 535, e
+s.auth("XOAUTH2", lambda challenge=None: words("good-token"))
+s.sendmail("ann@a.test", ["ann@a.test"], open("m").read())
+s.quit()
+i = imaplib.IMAP4("127.0.0.1", int(sys.argv[2]))
+try:
+    i.authenticate("XOAUTH2", lambda c: b"" if c else words("bad-token").encode())
+    sys.exit("a bad token was taken")
+except imaplib.IMAP4.error as e:
+    assert "AUTHENTICATIONFAILED" in str(e), e
+i.authenticate("XOAUTH2", lambda c: words("good-token").encode())
+i.logout()
+PY
+    for m in OAUTHBEARER XOAUTH2; do
+        grep -q "^$m ann@a.test good-token one two" judged
+        grep -q "^$m ann@a.test bad-token one two" judged
+    done
+    wait_for 10 has_mail a ann 2
+    [[ $(count_mail a ann) == 2 ]]
+    grep -q 'login failed.*mechanism=XOAUTH2.*why="the token is not accepted"' serve-a.err
+    grep -q 'login failed.*mechanism=OAUTHBEARER' serve-a.err
+    ! grep -q token: serve-a.err
+    ! grep -q good-token serve-a.err
+}
+
+@test "a token command that cannot be run refuses for now, not for ever" {
+    need curl
+    printf 'token-command %s/missing\n' "$T" >> a.conf
+    serve a
+    message ann@a.test > m
+    ! curl -v --max-time 20 "smtp://127.0.0.1:$SUB" --login-options AUTH=XOAUTH2 --mail-from ann@a.test --mail-rcpt ann@a.test -T m \
+        -u ann@a.test --oauth2-bearer good-token > curl.out 2>&1
+    grep -q '< 454 4.7.0 ' curl.out
+}

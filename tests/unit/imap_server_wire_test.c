@@ -159,8 +159,8 @@ static void host_line(struct run *r, struct slice s) {
     slice_word(&s, &word);
     if (slice_eq(word, S("tls"))) r->cfg.has_tls = true;
     else if (slice_eq(word, S("plaintext"))) r->cfg.allow_plaintext_auth = true;
-    else if (slice_eq(word, S("scram"))) r->cfg.sasl = sasl_world(true, false);
-    else if (slice_eq(word, S("binding"))) r->cfg.sasl = sasl_world(true, true);
+    else if (slice_eq(word, S("scram"))) r->cfg.sasl = sasl_world(true, false, false);
+    else if (slice_eq(word, S("binding"))) r->cfg.sasl = sasl_world(true, true, false);
     else if (slice_eq(word, S("preauth"))) r->cfg.preauth_user = S("joe");
     else if (slice_eq(word, S("empty"))) r->h.is_empty = true;
     else if (slice_eq(word, S("tls-up"))) imap_server_tls_up(r->h.s);

@@ -1,5 +1,5 @@
-/* pop3-server. Options: tls, stls, plaintext-auth, scram, binding (sasl_world.h); "message TEXT"
- * (escaped) for each message of the maildrop, whose uids are uid1, uid2... A:
+/* pop3-server. Options: tls, stls, plaintext-auth, scram, binding, tokens (sasl_world.h); "message
+ * TEXT" (escaped) for each message of the maildrop, whose uids are uid1, uid2... A:
  * deny|in-use|gone|update-failed|tls */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ static void *open_it(struct slice o, size_t piece, mono_t now) {
     struct slice rest = o, line;
     c.is_tls = wire_flag(o, "tls");
     c.offer_tls = wire_flag(o, "stls");
-    c.sasl = sasl_world(wire_flag(o, "scram"), wire_flag(o, "binding"));
+    c.sasl = sasl_world(wire_flag(o, "scram"), wire_flag(o, "binding"), wire_flag(o, "tokens"));
     c.plaintext_auth = wire_flag(o, "plaintext-auth");
     s->piece = piece;
     while (slice_line(&rest, &line)) {

@@ -1,6 +1,6 @@
 /* sasl_world: what the mechanisms of a server under a script know. One user, "user" with "pencil";
  * the server's nonce is always AAAAAAAAAAAAAAAAAAAAAAAA and its salt "salt of the user"; the
- * binding, with the flag "binding", 32 times "b". Options: scram, binding. */
+ * binding, with the flag "binding", 32 times "b". Options: scram, binding, tokens. */
 #ifndef WIRE_SASL_WORLD_H
 #define WIRE_SASL_WORLD_H
 
@@ -31,15 +31,17 @@ static bool sasl_world_binding(void *user, uint8_t out[32]) {
 }
 
 /* Static; NULL without the option. */
-static inline const struct sasl_env *sasl_world(bool scram, bool binding) {
+static inline const struct sasl_env *sasl_world(bool scram, bool binding, bool tokens) {
     static const struct sasl_env envs[] = {
         {.keys = sasl_world_keys, .random = sasl_world_random},
         {.keys = sasl_world_keys, .random = sasl_world_random, .binding = sasl_world_binding}};
-    return scram ? &envs[binding] : NULL;
+    static const struct sasl_env with_tokens = {.has_tokens = true};
+    return tokens ? &with_tokens : scram ? &envs[binding] : NULL;
 }
 
 static inline const char *sasl_world_claim(enum sasl_claim c) {
-    return c == SASL_IS_PROVEN ? " proven" : c == SASL_IS_DENIED ? " denied" : "";
+    static const char *const words[] = {"", " token", " proven", " denied"};
+    return words[c];
 }
 
 #endif

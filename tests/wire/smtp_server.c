@@ -1,7 +1,7 @@
 /* smtp-server, lmtp-server. Options: role smtp|submission|lmtp, host, size, tls, starttls, auth,
  * plaintext-auth, require-tls, require-auth, early, newline refuse|normalise, rcpt-max, bad-max,
- * mail-max, scram, binding (sasl_world.h), xclient, deliver-by, priority, hold SECONDS, without
- * WORD... The session begins at 2026-11-23T00:00:00Z. */
+ * mail-max, scram, binding, tokens (sasl_world.h), xclient, deliver-by, priority, hold SECONDS,
+ * without WORD... The session begins at 2026-11-23T00:00:00Z. */
 #include <stdlib.h>
 
 #include "sasl_world.h"
@@ -19,7 +19,7 @@ static void *open_it(struct slice o, size_t piece, mono_t now) {
     c.size_max = wire_number(o, "size");
     c.is_tls = wire_flag(o, "tls");
     c.offer_tls = wire_flag(o, "starttls");
-    c.sasl = sasl_world(wire_flag(o, "scram"), wire_flag(o, "binding"));
+    c.sasl = sasl_world(wire_flag(o, "scram"), wire_flag(o, "binding"), wire_flag(o, "tokens"));
     c.offer_auth = wire_flag(o, "auth");
     c.plaintext_auth = wire_flag(o, "plaintext-auth");
     c.require_tls = wire_flag(o, "require-tls");

@@ -1,0 +1,18 @@
+/* token: OAuth 2.0 access tokens (RFC 6750), which only their issuer can judge: a command of the
+ * administrator does it. Any thread. */
+#ifndef AUTH_TOKEN_H
+#define AUTH_TOKEN_H
+
+#include "base/err.h"
+
+enum { TOKEN_MS = 10 * 1000, TOKEN_WORDS_MAX = 32 };
+
+/* Run `command` (words separated by blanks, found by PATH, no shell; at most TOKEN_WORDS_MAX) with
+ * the token on standard input and only PATH, SASL_MECHANISM and SASL_USER in its environment. Exit
+ * status 0: the token is good and belongs to that user. ERR_DENIED (5.7.8): another status.
+ * ERR_CONFIG: it cannot be run; ERR_TIMEOUT: it was ended after TOKEN_MS, with its children
+ * (4.7.0). */
+enum err_code token_check(const char *command, const char *mechanism, const char *user,
+                          struct slice token, struct err *e);
+
+#endif
