@@ -12,8 +12,8 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
-enum { TLS_MAY, TLS_NONE, TLS_REQUIRE, TLS_VERIFY };
-static const char *const tls_words[] = {"may", "none", "require", "verify", NULL};
+enum { TLS_AUTO, TLS_MAY, TLS_NONE, TLS_REQUIRE, TLS_VERIFY };
+static const char *const tls_words[] = {"auto", "may", "none", "require", "verify", NULL};
 
 struct args {
     const char *from, *ehlo, *user, *password_file;
@@ -29,7 +29,7 @@ static const struct opt opts[] = {
     LIST('t', "rcpt", rcpt, "ADDRESS", "ask whether this recipient is taken; may be repeated"),
     TEXT('f', "from", from, "ADDRESS", "envelope sender for --rcpt (default: the null sender)"),
     ENUM(0, "tls", tls, tls_words, "MODE",
-         "may (default), none, require, or verify the certificate too"),
+         "auto (default): as delivery would; none, may, require, or verify the certificate"),
     FLAG(0, "starttls", starttls, "the same as --tls=require"),
     FLAG('s', "implicit-tls", implicit_tls, "TLS from the first byte"),
     FLAG(0, "lmtp", lmtp, "speak LMTP"),
@@ -174,6 +174,11 @@ static void print_json(struct probe *p, const struct route_host *h, const struct
         json_end(&j);
         if (caps->size_max) json_int(&j, "size_max", (int64_t)caps->size_max);
     }
+    json_str(&j, "policy", slice_str(hop_tls_name(hop->o.tls)));
+    if (hop->o.tls_why) json_str(&j, "policy_why", slice_str(hop->o.tls_why));
+    if (hop->o.tls == HOP_TLS_DANE) json_int(&j, "tlsa", (int64_t)hop->o.tlsa_count);
+    if (hop->o.tls == HOP_TLS_DANE && hop->is_tls)
+        json_bool(&j, "tlsa_matches", hop->verify_code == OK);
     if (hop->is_tls) {
         json_object(&j, "tls");
         json_str(&j, "session", slice_str(hop->tls_text));
@@ -231,6 +236,13 @@ static void print_text(struct probe *p, const struct route_host *h, const struct
         if (caps.n) fprintf(out, "  extensions  %.*s\n", SP(buf_slice(&caps)));
         buf_release(&caps);
     }
+    fprintf(out, "  policy      %s%s%s", hop_tls_name(hop->o.tls), hop->o.tls_why ? ": " : "",
+            hop->o.tls_why ? hop->o.tls_why : "");
+    if (hop->o.tls == HOP_TLS_DANE && hop->is_tls)
+        fputs(hop->verify_code == OK ? ", the certificate is the one of the TLSA records"
+                                     : ", the certificate is not the one of the TLSA records",
+              out);
+    fputc('\n', out);
     if (hop->is_tls) {
         wall_t days = (hop->peer.expires - clock_wall()) / 86400;
 
@@ -250,9 +262,10 @@ static void print_text(struct probe *p, const struct route_host *h, const struct
 }
 
 /* One address. Returns the exit status it stands for. */
-static int probe_addr(struct probe *p, const struct route_host *h, const struct addr *to) {
+static int probe_addr(struct probe *p, const struct route *route, const struct route_host *h,
+                      const struct addr *to) {
     const struct args *args = p->args;
-    static const enum hop_tls modes[] = {HOP_TLS_MAY, HOP_TLS_NONE, HOP_TLS_REQUIRE,
+    static const enum hop_tls modes[] = {HOP_TLS_MAY, HOP_TLS_MAY, HOP_TLS_NONE, HOP_TLS_REQUIRE,
                                          HOP_TLS_VERIFY};
     struct smtp_client_rcpt rcpts[OPT_LIST_MAX];
     struct smtp_client_result results[OPT_LIST_MAX];
@@ -280,6 +293,9 @@ static int probe_addr(struct probe *p, const struct route_host *h, const struct 
     };
     int status;
 
+    /* Delivery's own decision, unless another was asked for. */
+    if (args->tls == TLS_AUTO && !args->starttls && !args->implicit_tls && h->tls.why)
+        hop_options_tls(route, h, &h->tls, &o);
     p->step_count = 0;
     p->banner[0] = 0;
     if (args->implicit_tls && o.tls == HOP_TLS_MAY) o.tls = HOP_TLS_REQUIRE;
@@ -352,6 +368,13 @@ static int probe_route(struct probe *p, const struct route *r) {
         const struct route_host *h = &r->hosts[i];
 
         if (h->is_self) continue;
+        if (h->tls.skip) {
+            fprintf(p->ctx->err, "postbag %s: %s is not used by delivery: %s\n", p->ctx->name,
+                    h->name, h->tls.skip);
+            status = EX_TEMPFAIL;
+            any = true;
+            continue;
+        }
         for (size_t k = 0; k < h->addr_count; k++) {
             struct addr to = h->addrs[k];
             int one;
@@ -360,7 +383,7 @@ static int probe_route(struct probe *p, const struct route *r) {
                 continue;
             if (r->kind != ROUTE_FIXED && p->args->port)
                 addr_set_port(&to, (uint16_t)p->args->port);
-            one = probe_addr(p, h, &to);
+            one = probe_addr(p, r, h, &to);
             if (!any || one > status || (!p->args->all && one == EX_OK)) status = one;
             any = true;
             if (!p->args->all && one == EX_OK) return EX_OK;
@@ -424,7 +447,8 @@ const struct applet applet_smtp_probe = {
     .operands = "DOMAIN|HOST:PORT...",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings = "hostname resolver dnssec trust-anchor mx-port tls-ca plaintext-auth",
+    .settings = "hostname data resolver dnssec trust-anchor mx-port tls-ca mta-sts "
+                "destination plaintext-auth",
     .exits = exits,
     .min_operands = 1,
     .max_operands = -1,

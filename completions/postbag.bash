@@ -24,7 +24,7 @@ _postbag() {
     queue-run|mailq) words=" --all --jobs= --deadline= --daemon --interval= --list --show --explain --histogram --hold --release --drop --bounce --reroute= --sender= --recipient= --reason= --older= --younger= --held --dry-run --quiet --verbose --json --data= --hostname= --domain= --relay= --relay-tls= --destination= --mta-sts= --tls-ca= --resolver= --dnssec= --trust-anchor= --accounts= --aliases= --drop-dir= --mx-port= --message-size-limit= --queue-lifetime= --retry= --plaintext-auth= --log= --config= --help" ;;
     sendmail|newaliases) words=" -t -i -f -r -F --attach= --html= --now --dry-run --report= --json -v -N -R -V -B --data= --hostname= --domain= --relay= --relay-tls= --destination= --mta-sts= --tls-ca= --resolver= --dnssec= --trust-anchor= --accounts= --aliases= --drop-dir= --mx-port= --message-size-limit= --plaintext-auth= --log= --config= --help" ;;
     serve) words=" --local --stdio= --hold --jobs= --hostname= --domain= --data= --user= --listen= --tls= --tls-ca= --relay= --relay-from= --relay-tls= --proxy-from= --xclient-from= --client-limit= --connection-limit= --destination= --mta-sts= --resolver= --dnssec= --trust-anchor= --accounts= --aliases= --drop-dir= --alias-commands= --alias-user= --mx-port= --message-size-limit= --disk-reserve= --hold-limit= --queue-lifetime= --retry= --plaintext-auth= --log= --config= --help" ;;
-    smtp-probe) words=" --host --port= --rcpt= --from= --tls= --starttls --implicit-tls --lmtp --user= --password-file= --ehlo= --timeout= --all --ipv4 --ipv6 --trace --plugin --json --hostname= --resolver= --dnssec= --trust-anchor= --mx-port= --tls-ca= --plaintext-auth= --config= --help" ;;
+    smtp-probe) words=" --host --port= --rcpt= --from= --tls= --starttls --implicit-tls --lmtp --user= --password-file= --ehlo= --timeout= --all --ipv4 --ipv6 --trace --plugin --json --hostname= --data= --resolver= --dnssec= --trust-anchor= --mx-port= --tls-ca= --mta-sts= --destination= --plaintext-auth= --config= --help" ;;
     *) return ;;
     esac
     case $cmd in mailq) cmd=queue-run ;; newaliases) cmd=sendmail ;; esac
@@ -57,8 +57,9 @@ _postbag() {
     serve:--alias-commands) values="no yes" ;;
     serve:--plaintext-auth) values="no yes" ;;
     serve:--log) values="auto text json journal none" ;;
-    smtp-probe:--tls) values="may none require verify" ;;
+    smtp-probe:--tls) values="auto may none require verify" ;;
     smtp-probe:--dnssec) values="auto off validate" ;;
+    smtp-probe:--mta-sts) values="no yes" ;;
     smtp-probe:--plaintext-auth) values="no yes" ;;
     esac
     if [[ $values ]]; then

@@ -288,7 +288,7 @@ _postbag() {
         '--port=[instead of 25 (LMTP 24, implicit TLS 465)]:PORT:_files' \
         '--rcpt=[ask whether this recipient is taken; may be repeated]:ADDRESS:_files' \
         '--from=[envelope sender for --rcpt (default\: the null sender)]:ADDRESS:_files' \
-        '--tls=[may (default), none, require, or verify the certificate too]:MODE:(may none require verify)' \
+        '--tls=[auto (default)\: as delivery would; none, may, require, or verify the certificate]:MODE:(auto may none require verify)' \
         '--starttls[the same as --tls=require]' \
         '--implicit-tls[TLS from the first byte]' \
         '--lmtp[speak LMTP]' \
@@ -303,11 +303,14 @@ _postbag() {
         '--plugin[answer as a monitoring plugin\: one line, exit status 0, 2 or 3]' \
         '--json[one JSON object per address tried]' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
+        '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
         '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
+        '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:(no yes)' \
+        '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
         '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \

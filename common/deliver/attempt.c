@@ -49,6 +49,17 @@ static struct tls_creds *verifying(struct courier *c, struct err *e) {
     return c->verifying;
 }
 
+void hop_options_tls(const struct route *route, const struct route_host *host,
+                     const struct tls_decision *d, struct hop_options *o) {
+    o->tls = d->tls;
+    o->tls_why = d->why;
+    o->host = d->tls == HOP_TLS_DANE && host->tlsa_base ? host->tlsa_base : host->name;
+    o->tlsa = host->tlsa;
+    o->tlsa_count = host->tlsa_count;
+    o->names[0] = host->name;
+    o->names[1] = route->domain;
+}
+
 enum err_code courier_hop_options(struct courier *c, const struct route *route,
                                   const struct route_host *host, const struct envelope *env,
                                   struct hop_options *o, struct err *e) {
@@ -60,12 +71,6 @@ enum err_code courier_hop_options(struct courier *c, const struct route *route,
     d = tls_decide(&facts);
     *o = (struct hop_options){
         .ehlo_name = c->conf->hostname,
-        .host = d.tls == HOP_TLS_DANE ? host->tlsa_base : host->name,
-        .tls = d.tls,
-        .tls_why = d.why,
-        .tlsa = host->tlsa,
-        .tlsa_count = host->tlsa_count,
-        .names = {host->name, route->domain},
         .is_lmtp = route->is_lmtp,
         .plaintext_auth = c->conf->plaintext_auth,
         .give_up = &c->give_up,
@@ -73,6 +78,7 @@ enum err_code courier_hop_options(struct courier *c, const struct route *route,
         .on_bytes = c->on_bytes,
         .on_user = c->on_user,
     };
+    hop_options_tls(route, host, &d, o);
     if (d.skip)
         return err_mail(e, ERR_TLS, STATUS(4, 7, 5), "%s must not be used now: %s", host->name,
                         d.skip);

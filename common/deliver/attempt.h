@@ -32,6 +32,10 @@ struct courier {
 enum err_code courier_open(const struct conf *c, const struct log *log, struct courier *out,
                            struct err *e);
 void courier_close(struct courier *c);
+/* The part of it that a decision of policy/tls makes: level, names, TLSA records; smtp-probe uses it
+ * too. What `o` points at lives in `route`. */
+void hop_options_tls(const struct route *route, const struct route_host *host,
+                     const struct tls_decision *d, struct hop_options *o);
 /* How a hop of `route` is made: TLS as policy/tls decides for this host and message (`env` NULL:
  * none), credentials, names. What `o` points at lives in `route` and `c`. ERR_TLS: the host must
  * not be used now; ERR_CONFIG: tls-ca cannot be read. */

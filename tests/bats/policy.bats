@@ -99,6 +99,10 @@ dane_story() { # TLSA data; further: other zone lines
     grep -q 'TLSv1' "$(mail_file b bob)"
     run_postbag 0 mx-lookup -C a.conf b.test
     out_has dane
+    run_postbag 0 smtp-probe -C a.conf b.test
+    out_has "policy      dane: dane, the certificate is the one of the TLSA records"
+    run_postbag 0 smtp-probe -C a.conf --json b.test
+    json_is 'd["policy"] == "dane" and d["tlsa"] == 1 and d["tlsa_matches"]'
 }
 
 @test "S-10 DANE-EE that does not match: nothing is sent, the mail waits with 4.7.5" {
@@ -107,6 +111,11 @@ dane_story() { # TLSA data; further: other zone lines
     not_delivered
     [[ $(last policy) == dane && $(last class) == temporary && $(last status) == 4.7.5 ]]
     [[ $(count_mail b bob) == 0 ]]
+    # The probe sees what delivery sees; asked for less, it reports less.
+    run_postbag 75 smtp-probe -C a.conf b.test
+    out_has "matches no TLSA record"
+    run_postbag 0 smtp-probe -C a.conf --tls=require b.test
+    out_has "policy      require"
 }
 
 @test "S-10 DANE-TA 2 0 1: the anchor in the chain counts, the name must be right" {
@@ -220,6 +229,8 @@ policy() { printf 'version: STSv1\r\nmode: %s\r\nmx: %s\r\nmax_age: 86400\r\n' "
     not_delivered
     [[ $(last status) == 4.7.5 ]]
     [[ $(count_mail b bob) == 0 ]]
+    run_postbag 75 smtp-probe -C a.conf b.test
+    err_has "MTA-STS policy"
 }
 
 @test "S-11 MTA-STS testing never fails a delivery" {
