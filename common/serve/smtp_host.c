@@ -6,6 +6,7 @@
 
 #include "deliver/drop.h"
 #include "mime/header.h"
+#include "mime/legal.h"
 #include "mime/msgid.h"
 #include "serve/server.h"
 #include "smtp/server.h"
@@ -15,7 +16,8 @@ enum {
     HEAD_MAX = 16 * 1024,
     ENVELOPE_ARENA_MAX = 8 * 1024 * 1024,
     RCPT_MAX = 1000,
-    HOPS_MAX = 50, /* Received fields; more is a loop (RFC 5321 6.3) */
+    LEGAL_MESSAGE_MAX = 64 * 1024 * 1024, /* a larger one is not encoded anew */
+    HOPS_MAX = 50,                        /* Received fields; more is a loop (RFC 5321 6.3) */
 };
 
 enum { LOG_TO_MAX = 1000 }; /* of the recipients in a log line */
@@ -284,6 +286,35 @@ static bool wants_no_tls(const struct smtp_host *h) {
            slice_ieq(header_value(buf_slice(&h->spool.mem), S("TLS-Required")), S("No"));
 }
 
+/* What starts here and has lines or octets that not every host takes is encoded anew, unless it is
+ * signed (S-4, RFC 6409 8). On any trouble it stays as it came. */
+static void make_legal(struct smtp_host *h, unsigned flags) {
+    size_t size = (size_t)h->spool.size, got = 0;
+    struct buf whole, legal;
+    struct arena a;
+    char *room;
+
+    if (!(flags & (SMTP_DATA_LONG_LINE | SMTP_DATA_NUL)) || h->env.is_binary ||
+        h->spool.size > LEGAL_MESSAGE_MAX ||
+        !(is_submission(h->session) || h->session->server->trusts_stdio))
+        return;
+    arena_init(&a, LEGAL_MESSAGE_MAX);
+    buf_init(&whole, size + 1);
+    buf_init(&legal, 3 * (size + 4096));
+    room = buf_room(&whole, size);
+    if (room && spool_read(&h->spool, 0, room, size, &got, NULL) == OK && got == size) {
+        buf_grown(&whole, size);
+        if (!legal_is_signed(buf_slice(&whole)) &&
+            legal_make(&a, buf_slice(&whole), false, &legal, NULL) == OK) {
+            spool_reset(&h->spool);
+            spool_add(&h->spool, buf_slice(&legal), &h->spool_err);
+        }
+    }
+    buf_release(&legal);
+    buf_release(&whole);
+    arena_release(&a);
+}
+
 static void make_head(struct smtp_host *h, const char *id) {
     put_fields(h, id);
     if (has_no_header(buf_slice(&h->spool.mem))) buf_add(&h->head, S("\r\n"));
@@ -318,6 +349,11 @@ static void on_data_end(struct smtp_host *h, const struct smtp_server_event *ev)
     if ((is_submission(h->session) || h->session->server->trusts_stdio) &&
         header_count(buf_slice(&h->spool.mem), S("From")) > 1) {
         smtp_server_reply(h->engine, 554, STATUS(5, 6, 0), S("more than one From field"));
+        return;
+    }
+    make_legal(h, ev->flags);
+    if (h->spool_err.code != OK) {
+        reply_err(h, &h->spool_err);
         return;
     }
     h->env.is_tls_optional = wants_no_tls(h);

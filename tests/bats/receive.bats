@@ -758,3 +758,32 @@ PY
     printf 'client-limit 1\nconnection-limit 1000000\nproxy-from 192.0.2.0/24 2001:db8::/32\nxclient-from none\n' > c.conf
     run_postbag 0 config check -C c.conf
 }
+
+@test "S-4 submission: a line over 998 octets is encoded anew, signed mail and port 25 stay as they are" {
+    mail_site
+    serve a
+    python3 - "$P" "$SUB" <<'PY'
+import smtplib, sys
+long = "x" * 3000
+plain = f"Subject: %s\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n{long}\r\nend\r\n"
+for port, subject, extra in ((int(sys.argv[2]), "plain", ""), (int(sys.argv[2]), "signed", "DKIM-Signature: v=1\r\n"),
+                             (int(sys.argv[1]), "foreign", "")):
+    s = smtplib.SMTP("127.0.0.1", port)
+    s.ehlo()
+    if port == int(sys.argv[2]): s.login("ann@a.test", "secret")
+    s.sendmail("ann@a.test", ["ann@a.test"], extra + plain % subject)
+    s.quit()
+PY
+    wait_for 10 has_mail a ann 3
+    python3 - "$(maildir a ann)" <<'PY'
+import email, glob, sys
+seen = {}
+for f in glob.glob(sys.argv[1] + "/*/*"):
+    raw = open(f, "rb").read()
+    m = email.message_from_bytes(raw)
+    seen[m["Subject"]] = (max(map(len, raw.split(b"\n"))), m.get_payload(decode=True).replace(b"\r\n", b"\n"))
+want = b"x" * 3000 + b"\nend\n"
+assert seen["plain"] == (seen["plain"][0], want) and seen["plain"][0] < 998, seen["plain"][0]
+assert seen["signed"] == (3000, want) and seen["foreign"] == (3000, want)
+PY
+}
