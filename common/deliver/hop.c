@@ -134,8 +134,20 @@ static void drive(struct hop *h, struct body_reader *b) {
         pump_step(&h->pump);
 }
 
+static void unpredictable(void *user, void *p, size_t n) {
+    (void)user;
+    random_bytes(p, n);
+}
+
+static bool binding(void *user, uint8_t out[TLS_BINDING]) {
+    const struct hop *h = user;
+
+    return h->pump.tls && tls_binding(h->pump.tls, out);
+}
+
 enum err_code hop_open(struct hop *h, int fd, const struct addr *to, const struct hop_options *o,
                        struct err *e) {
+    const struct sasl_env sasl = {.random = unpredictable, .binding = binding, .user = h};
     struct smtp_client_config config = {
         .is_lmtp = o->is_lmtp,
         .ehlo_name = slice_str(o->ehlo_name),
@@ -146,6 +158,7 @@ enum err_code hop_open(struct hop *h, int fd, const struct addr *to, const struc
         .user = slice_str(o->user),
         .password = o->password,
         .plaintext_auth = o->plaintext_auth,
+        .sasl = &sasl,
         .stop_after = o->stop_after,
         .without = o->without,
         .timeout_ms = o->timeout_ms,

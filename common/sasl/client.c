@@ -1,7 +1,10 @@
 #include "sasl/client.h"
 
+#include <stdlib.h>
+
 #include "base/attr.h"
 #include "base/base64.h"
+#include "sasl/scram.h"
 
 struct sasl_client_mechanism {
     unsigned bit;
@@ -34,21 +37,67 @@ static bool login(struct sasl_client *x, struct slice challenge) {
     return step < 2 && base64_put(&x->out, step == 0 ? x->user : x->password);
 }
 
+// The messages of one step, decoded.
+static bool scram_step(struct sasl_client *x, struct slice in, struct buf *out) {
+    const struct sasl_env *env = x->env;
+    uint8_t binding[SCRAM_BINDING];
+    char flag = 'n';
+    switch (x->state++) {
+    case 0:
+        if (!(x->scram = calloc(1, sizeof *x->scram))) return false;
+        x->scram->nonce_n = SCRAM_NONCE;
+        env->random(env->user, x->scram->nonce, SCRAM_NONCE);
+        scram_nonce(x->scram->nonce, SCRAM_NONCE);
+        // We could bind, and the server says that it cannot: it will know if that was not its word.
+        if (env->binding && env->binding(env->user, binding))
+            flag = x->mechanism->bit == SASL_SCRAM_SHA_256_PLUS ? 'p'
+                   : x->offered & SASL_SCRAM_SHA_256_PLUS       ? 'n'
+                                                                : 'y';
+        return scram_client_first(x->scram, flag, binding, x->user, out);
+    case 1: return scram_client_final(x->scram, in, x->password, out);
+    case 2: return (x->is_satisfied = scram_client_verify(x->scram, in));
+    default: return false;
+    }
+}
+
+static bool scram(struct sasl_client *x, struct slice challenge) {
+    struct buf in, out;
+    buf_init(&in, SCRAM_MESSAGE_MAX);
+    buf_init(&out, SCRAM_MESSAGE_MAX);
+    bool ok = base64_get(&in, challenge) && scram_step(x, buf_slice(&in), &out) &&
+              base64_put(&x->out, buf_slice(&out));
+    wipe(&in);
+    wipe(&out);
+    return ok;
+}
+
+static bool may(const struct sasl_client *x, unsigned bit) {
+    uint8_t binding[SCRAM_BINDING];
+    if (!(x->offered & bit)) return false;
+    if (bit == SASL_SCRAM_SHA_256) return x->env && x->env->random;
+    if (bit == SASL_SCRAM_SHA_256_PLUS)
+        return x->env && x->env->random && x->env->binding &&
+               x->env->binding(x->env->user, binding);
+    return true;
+}
+
 static const struct sasl_client_mechanism mechanisms[] = {
+    {SASL_SCRAM_SHA_256_PLUS, true, scram},
+    {SASL_SCRAM_SHA_256, true, scram},
     {SASL_PLAIN, true, plain},
     {SASL_LOGIN, false, login},
 };
 
 bool sasl_client_start(struct sasl_client *x, unsigned offered, struct slice user,
-                       struct slice password) {
-    *x = (struct sasl_client){.user = user, .password = password};
+                       struct slice password, const struct sasl_env *env) {
+    *x = (struct sasl_client){.env = env, .offered = offered, .user = user, .password = password};
     buf_init(&x->out, 2 * (SASL_NAME_MAX + SASL_PASSWORD_MAX));
     if (user.n > SASL_NAME_MAX || password.n > SASL_PASSWORD_MAX || !user.n ||
         slice_chr(user, '\0') != SLICE_NONE || slice_chr(password, '\0') != SLICE_NONE ||
         !buf_room(&x->out, x->out.max))
         return false;
     for (size_t i = 0; i < COUNT_OF(mechanisms); i++) {
-        if (!(offered & mechanisms[i].bit)) continue;
+        if (!may(x, mechanisms[i].bit)) continue;
         x->mechanism = &mechanisms[i];
         x->has_initial = mechanisms[i].has_initial;
         return !x->has_initial || x->mechanism->step(x, S(""));
@@ -61,7 +110,11 @@ bool sasl_client_step(struct sasl_client *x, struct slice challenge) {
     return x->mechanism->step(x, challenge);
 }
 
+bool sasl_client_is_satisfied(const struct sasl_client *x) { return !x->scram || x->is_satisfied; }
+
 void sasl_client_release(struct sasl_client *x) {
+    if (x->scram) scram_client_release(x->scram);
+    free(x->scram);
     wipe(&x->out);
     *x = (struct sasl_client){0};
 }

@@ -23,6 +23,28 @@ enum {
     SASL_TOKEN_MAX = 4096 /* octets of an access token */
 };
 
+struct scram_keys;
+
+/* What the mechanisms of either side need to know of the world; a client's need `random` and
+ * `binding` only. Called from within start, step and offers, by the
+ * thread that runs them; a function that is NULL, or a NULL env: the mechanisms that need it are
+ * not offered. Lives as long as the exchange. */
+struct sasl_env {
+    /* The keys of the user `name` (SCRAM). False: no such user, or none with keys; `out` then has
+     * salt and iterations all the same, always alike for the same name, so that nobody learns who
+     * is there. */
+    bool (*keys)(void *user, struct slice name, struct scram_keys *out);
+    /* Unpredictable octets; SCRAM needs it too. */
+    void (*random)(void *user, void *p, size_t n);
+    /* The tls-exporter value of the connection (RFC 9266). False: none. */
+    bool (*binding)(void *user, uint8_t out[32]);
+    /* Append the account that the client's verified certificate stands for, if it may act as
+     * `authzid` (empty: as whoever that is). False: there is none. `out` NULL: only ask. */
+    bool (*certificate)(void *user, struct slice authzid, struct buf *out);
+    bool has_tokens; /* the host can check the tokens of OAUTHBEARER and XOAUTH2 */
+    void *user;
+};
+
 /* What a client claims, and who is to say whether it is true. */
 enum sasl_claim {
     SASL_IS_PASSWORD, /* `password` is one: check it */

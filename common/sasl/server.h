@@ -14,27 +14,6 @@
 #include "base/buf.h"
 #include "sasl/sasl.h"
 
-struct scram_keys;
-
-/* What the mechanisms need to know of the world. Called from within start, step and offers, by the
- * thread that runs them; a function that is NULL, or a NULL env: the mechanisms that need it are
- * not offered. Lives as long as the exchange. */
-struct sasl_env {
-    /* The keys of the user `name` (SCRAM). False: no such user, or none with keys; `out` then has
-     * salt and iterations all the same, always alike for the same name, so that nobody learns who
-     * is there. */
-    bool (*keys)(void *user, struct slice name, struct scram_keys *out);
-    /* Unpredictable octets; SCRAM needs it too. */
-    void (*random)(void *user, void *p, size_t n);
-    /* The tls-exporter value of the connection (RFC 9266). False: none. */
-    bool (*binding)(void *user, uint8_t out[32]);
-    /* Append the account that the client's verified certificate stands for, if it may act as
-     * `authzid` (empty: as whoever that is). False: there is none. `out` NULL: only ask. */
-    bool (*certificate)(void *user, struct slice authzid, struct buf *out);
-    bool has_tokens; /* the host can check the tokens of OAUTHBEARER and XOAUTH2 */
-    void *user;
-};
-
 enum sasl_step {
     SASL_CHALLENGE,  /* send `out` (base64, maybe empty) and wait for a line */
     SASL_CLAIMED,    /* `claim`, authzid and authcid are complete */

@@ -52,8 +52,8 @@ struct smtp_client {
     struct arena texts;
     struct smtp_dot_encoder dot;
     bool is_bdat, chunk_failed, is_ending; // is_ending: the last chunk waits for its turn
-    struct buf chunk;     /* BDAT: gathered, not yet sent */
-    unsigned chunks_open; /* BDATs without a reply */
+    struct buf chunk;                      /* BDAT: gathered, not yet sent */
+    unsigned chunks_open;                  /* BDATs without a reply */
     uint64_t offset;
     bool asked_body, stops_after;
     struct smtp_client_event queue[QUEUE_MAX];
@@ -211,7 +211,8 @@ static void say_auth(struct smtp_client *c) {
         return;
     }
     if (!(c->caps.exts & SMTP_EXT_AUTH) ||
-        !sasl_client_start(&c->sasl, c->caps.auth, buf_slice(&c->user), buf_slice(&c->password))) {
+        !sasl_client_start(&c->sasl, c->caps.auth, buf_slice(&c->user), buf_slice(&c->password),
+                           c->config.sasl)) {
         buf_add(&c->out, S("QUIT\r\n"));
         fail(c, ERR_UNSUPPORTED, STATUS(4, 7, 4), "the server offers no login that we can do");
         return;
@@ -406,8 +407,8 @@ static void end_body(struct smtp_client *c) {
     arm(c);
 }
 
-// The reply to a chunk that is not the last, or to any once one was refused: then all that is on its
-// way is answered first, and RSET follows.
+// The reply to a chunk that is not the last, or to any once one was refused: then all that is on
+// its way is answered first, and RSET follows.
 static void chunk_reply(struct smtp_client *c, const struct smtp_reply *r) {
     enum smtp_class class = smtp_reply_class(SMTP_STAGE_END, r->code);
     c->chunks_open--;
@@ -479,7 +480,14 @@ static void on_reply(struct smtp_client *c, struct smtp_reply *r) {
             arm(c);
             break;
         }
+        bool satisfied = sasl_client_is_satisfied(&c->sasl);
         sasl_client_release(&c->sasl);
+        if (class == SMTP_CLASS_OK && !satisfied) {
+            buf_add(&c->out, S("QUIT\r\n"));
+            fail(c, ERR_DENIED, STATUS(4, 7, 0),
+                 "the server did not prove that it knows the password");
+            break;
+        }
         // S-12: our own credentials failing says nothing about the recipients.
         if (class != SMTP_CLASS_OK) refused(c, r, ERR_DENIED, true);
         else {

@@ -19,6 +19,7 @@
 
 #include "base/engine.h"
 #include "base/err.h"
+#include "sasl/sasl.h"
 #include "smtp/ext.h"
 #include "smtp/param.h"
 #include "smtp/reply.h"
@@ -45,6 +46,8 @@ struct smtp_client_config {
     enum smtp_client_tls tls;
     struct slice user, password; /* copied, wiped; empty: no AUTH. Given ones must work */
     bool plaintext_auth;         /* AUTH without TLS allowed */
+    const struct sasl_env *sasl; /* for SCRAM; NULL: PLAIN and LOGIN only. Lives until READY or
+                                  * the end */
     enum smtp_stage stop_after;  /* probe: CONNECT EHLO TLS AUTH MAIL RCPT; NONE: a real client.
                                   * After it RSET (if needed) and QUIT are said by the engine */
     uint32_t without;            /* SMTP_EXT_* to overlook */
@@ -127,8 +130,8 @@ void smtp_client_tls_up(struct smtp_client *c, mono_t now);
 bool smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m);
 /* After READY: QUIT (with RSET before it when a transaction is open). */
 void smtp_client_quit(struct smtp_client *c);
-/* With CHUNKING (RFC 3030) the message goes in BDAT chunks of SMTP_CLIENT_CHUNK, several on their way
- * at once with PIPELINING; LMTP uses DATA. What is binary goes octet for octet.
+/* With CHUNKING (RFC 3030) the message goes in BDAT chunks of SMTP_CLIENT_CHUNK, several on their
+ * way at once with PIPELINING; LMTP uses DATA. What is binary goes octet for octet.
  *
  * After NEED_BODY: bytes of the message, lines ending in CRLF or LF, split anywhere. Returns how
  * many were taken (at most SMTP_CLIENT_BODY_MAX). What goes out has CRLF everywhere, dots doubled,

@@ -208,3 +208,15 @@ PY
         -u ann@a.test --oauth2-bearer good-token > curl.out 2>&1
     grep -q '< 454 4.7.0 ' curl.out
 }
+
+@test "mail goes through a relay by SCRAM, bound to TLS, and the password stays here" {
+    need openssl
+    serve a
+    site b "relay 127.0.0.1:$SUB ann $T/password" 'relay-tls require'
+    printf 'pencil & "co"\n' > password
+    chmod 600 password
+    message ann@a.test > m
+    run_postbag 0 sendmail -C b.conf --now -f ann@a.test ann@a.test < m
+    wait_for 10 has_mail a ann
+    grep -q 'service=submission user=ann .*mechanism=SCRAM-SHA-256-PLUS' serve-a.err
+}

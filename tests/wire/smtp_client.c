@@ -1,8 +1,10 @@
 /* smtp-client. Options: lmtp, name, tls opportunistic|required|up, user, password, plaintext-auth,
- * stop STAGE, window N, without WORD...; the message: from, rcpt ADDRESS... (blanks between), size,
- * 8bit, utf8, notify WORDS, envid, ret, messages N; body TEXT (escaped). */
+ * scram, binding (sasl_world.h), stop STAGE, window N, without WORD...; the message: from, rcpt
+ * ADDRESS... (blanks between), size, 8bit, utf8, notify WORDS, envid, ret, messages N; body TEXT
+ * (escaped). */
 #include <stdlib.h>
 
+#include "sasl_world.h"
 #include "smtp/client.h"
 #include "wire.h"
 
@@ -26,6 +28,7 @@ static void *open_it(struct slice o, size_t piece, mono_t now) {
     c.is_lmtp = wire_flag(o, "lmtp");
     c.user = wire_option(o, S("user"));
     c.password = wire_option(o, S("password"));
+    c.sasl = sasl_world(wire_flag(o, "scram"), wire_flag(o, "binding"), false);
     c.plaintext_auth = wire_flag(o, "plaintext-auth");
     c.stop_after = smtp_stage_find(wire_option(o, S("stop")));
     c.window = (unsigned)wire_number(o, "window");
