@@ -288,7 +288,14 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args,
     p.tells_all = args->verbose || isatty(STDOUT_FILENO);
     if (!args->json && !args->quiet) r.on_verdict = on_verdict, r.on_user = &p;
     if (drop_collect(ctx->conf, q, &ctx->log, &taken, &e) != OK) warnf(ctx, "%s", e.msg);
-    code = work(&p, &courier, deadline, &held, &late, &e);
+    if (!filter_is_empty(f)) {
+        struct meant m = {.filter = f};
+
+        code = find_meant(q, &m, &e);
+        if (code == OK) code = queue_only(q, (const char(*)[QUEUE_ID_MAX])m.ids, m.n, &e);
+        free(m.ids);
+    }
+    if (code == OK) code = work(&p, &courier, deadline, &held, &late, &e);
     if (courier.conf) courier_close(&courier);
     if (code == OK && held > 0 && args->all && filter_is_empty(f)) {
         /* Another process holds the rest: it is told to try now. */

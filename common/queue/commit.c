@@ -452,6 +452,7 @@ void queue_close(struct queue *q) {
         free(q->heap[i].v);
         pthread_cond_destroy(&q->heap[i].changed);
     }
+    free(q->only);
     pthread_mutex_destroy(&q->writing);
     pthread_mutex_destroy(&q->pending_lock);
     pthread_mutex_destroy(&q->lock);

@@ -84,6 +84,8 @@ struct queue {
     size_t segment_max; /* more would take the descriptors that others need */
     struct queue_msg *messages;
     size_t message_count, out_count;
+    char (*only)[QUEUE_ID_MAX]; /* sorted; NULL: all messages are lined up */
+    size_t only_count;
     struct heap heap[QUEUE_LANES];
     unsigned wakes;
     _Atomic unsigned flushes;

@@ -91,6 +91,9 @@ enum queue_state { QUEUE_PENDING, QUEUE_DELIVERED, QUEUE_FAILED };
  * find new segments. `*held` (may be NULL) gets the number of segments others hold. From then on
  * messages that are put in by this process are lined up too. */
 enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e);
+/* From now on only these messages are lined up, whatever else is leased; they are copied. For a
+ * pass over some messages; call it before queue_lease, once. ERR_MEMORY. */
+enum err_code queue_only(struct queue *q, const char (*ids)[QUEUE_ID_MAX], size_t n, struct err *e);
 /* The next message of `lane` whose time has come, or NULL; none while a journal cannot be written.
  */
 struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now);

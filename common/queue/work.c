@@ -79,10 +79,28 @@ static void sift(struct heap *h, size_t i) {
     place(h, i, m);
 }
 
+static int by_id(const void *a, const void *b) { return strcmp(a, b); }
+
+enum err_code queue_only(struct queue *q, const char (*ids)[QUEUE_ID_MAX], size_t n,
+                         struct err *e) {
+    char(*copy)[QUEUE_ID_MAX] = malloc((n + 1) * sizeof *copy);
+
+    if (!copy) return err_set(e, ERR_MEMORY, "no memory for the list");
+    if (n) memcpy(copy, ids, n * sizeof *copy);
+    qsort(copy, n, sizeof *copy, by_id);
+    pthread_mutex_lock(&q->lock);
+    free(q->only);
+    q->only = copy;
+    q->only_count = n;
+    pthread_mutex_unlock(&q->lock);
+    return OK;
+}
+
 bool queue_line_up(struct queue *q, struct queue_msg *m) {
     struct heap *h = &q->heap[m->lane];
 
     if (m->is_held || m->is_in_heap) return true;
+    if (q->only && !bsearch(m->id, q->only, q->only_count, sizeof *q->only, by_id)) return true;
     if (h->n == h->cap) {
         size_t cap = h->cap ? h->cap * 2 : 64;
         struct queue_msg **v = realloc(h->v, cap * sizeof *v);

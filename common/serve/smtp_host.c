@@ -598,7 +598,7 @@ enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e) {
         .offer_tls = server->creds && !implicit,
         .offer_auth = is_submission(s) && !server->trusts_stdio,
         .plaintext_auth = c->plaintext_auth,
-        .sasl = is_submission(s) ? server_sasl(s) : NULL,
+        .sasl = is_submission(s) && !server->trusts_stdio ? server_sasl(s) : NULL,
         .require_auth = is_submission(s) && !server->trusts_stdio,
         .allow_early_talk = server->trusts_stdio,
         .rcpt_max = RCPT_MAX,

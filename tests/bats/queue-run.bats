@@ -524,3 +524,18 @@ PY
     cat got >> log
     grep -q '^WARNING: .*mailq is 3 ' got
 }
+
+@test "a pass with a filter tries what is meant, and nothing else" {
+    sink s "$P"
+    put bob@b.test
+    put eve@c.test
+    put zoe@b.test
+    qr 0 --recipient b.test
+    [[ $(sink_count s) == 2 ]]
+    [[ $(grep -l 'eve@c.test' s/*.env | wc -l) == 0 ]]
+    qr 0 --list
+    out_has eve@c.test
+    qr 0 "$(msgid)"
+    [[ $(sink_count s) == 3 ]]
+    queue_empty a
+}
