@@ -13,29 +13,7 @@ story_setup() {
     done
     sed -i -E 's/^(mx\.broken\.test\.\s+[0-9]+\s+IN\s+A\s+).*/\1127.0.0.9/' nsd/broken.test.zone
     dns
-    free_port REC
-    cat > rec.conf <<EOF
-server:
-  interface: 127.0.0.1
-  port: $REC
-  username: ""
-  chroot: ""
-  directory: "$T"
-  pidfile: ""
-  use-syslog: no
-  do-not-query-localhost: no
-  module-config: "${MODULES:-iterator}"
-  local-zone: "test." nodefault
-  trust-anchor-file: "$T/anchor"
-stub-zone:
-  name: "test."
-  stub-addr: 127.0.0.1@$DNS
-remote-control:
-  control-enable: no
-EOF
-    [[ ${MODULES:-} ]] || sed -i '/trust-anchor-file/d' rec.conf
-    start unbound unbound -d -c rec.conf
-    wait_port "$REC"
+    MODULES=${MODULES:-iterator} recursor
 }
 
 word() { # DOMAIN SETTING...

@@ -13,7 +13,7 @@
 #   wait_port PORT, wait_for SECONDS COMMAND...
 #   site NAME [SETTING...]      a data directory and NAME.conf; users with `user SITE NAME PASSWORD`
 #   serve SITE [ARG...]         start `postbag serve` for it and wait for its ports
-#   zone DOMAIN, dns            zone text on standard input; then NSD on port $DNS
+#   zone DOMAIN, dns            zone text on standard input; then NSD on port $DNS; recursor: Unbound before it
 
 ROOT=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 export POSTBAG=${POSTBAG:-$ROOT/build/${MODE:-release}/postbag}
@@ -215,6 +215,34 @@ dns() {
     } > "$T/nsd/nsd.conf"
     start nsd nsd -d -c "$T/nsd/nsd.conf"
     wait_port "$DNS"
+}
+
+# Unbound on port $REC, which asks NSD for everything below "test."; it validates with the keys in
+# $T/anchor, unless MODULES has no validator.
+recursor() {
+    local modules=${MODULES:-validator iterator}
+    free_port REC
+    cat > "$T/rec.conf" <<CONF
+server:
+  interface: 127.0.0.1
+  port: $REC
+  username: ""
+  chroot: ""
+  directory: "$T"
+  pidfile: ""
+  use-syslog: no
+  do-not-query-localhost: no
+  module-config: "$modules"
+  local-zone: "test." nodefault
+$([[ $modules != *validator* ]] || printf '  trust-anchor-file: "%s/anchor"' "$T")
+stub-zone:
+  name: "test."
+  stub-addr: 127.0.0.1@$DNS
+remote-control:
+  control-enable: no
+CONF
+    start unbound unbound -d -c "$T/rec.conf"
+    wait_port "$REC"
 }
 
 # --- small peers ------------------------------------------------------------------------------------

@@ -25,28 +25,7 @@ resolver() {
             cat "$key.key" >> "$T/anchor" && mv "$z.zone.signed" "$z.zone")
     done
     dns
-    free_port REC
-    cat > rec.conf <<EOF
-server:
-  interface: 127.0.0.1
-  port: $REC
-  username: ""
-  chroot: ""
-  directory: "$T"
-  pidfile: ""
-  use-syslog: no
-  do-not-query-localhost: no
-  module-config: "validator iterator"
-  local-zone: "test." nodefault
-  trust-anchor-file: "$T/anchor"
-stub-zone:
-  name: "test."
-  stub-addr: 127.0.0.1@$DNS
-remote-control:
-  control-enable: no
-EOF
-    start unbound unbound -d -c rec.conf
-    wait_port "$REC"
+    recursor
 }
 
 # The receiver: a server for b.test on 127.0.0.1:$IN with the certificate of mx.b.test.
