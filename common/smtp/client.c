@@ -26,6 +26,7 @@ enum state {
     OVER
 };
 
+enum { PASSWORD_MECHANISMS = SASL_PLAIN | SASL_LOGIN };
 enum { OUT_MAX = 256 * 1024, OUT_HIGH = 32 * 1024, QUEUE_MAX = 4, LINGER_MS = 10 * 1000 };
 
 struct verdict {
@@ -41,7 +42,7 @@ struct smtp_client {
     enum smtp_stage stage;
     struct smtp_reply_parser parser;
     struct smtp_caps caps;
-    bool is_tls, is_auth, needs_rset, used;
+    bool is_tls, is_auth, auth_given_up, needs_rset, used;
     bool wants_mail_reply, wants_rset_reply, mail_sent, mail_ok;
     const char *mechanism;
     struct sasl_client sasl;
@@ -476,7 +477,10 @@ static void on_reply(struct smtp_client *c, struct smtp_reply *r) {
             if (sasl_client_step(&c->sasl, r->text)) {
                 buf_add(&c->out, buf_slice(&c->sasl.out));
                 buf_add(&c->out, S("\r\n"));
-            } else buf_add(&c->out, S("*\r\n"));
+            } else {
+                buf_add(&c->out, S("*\r\n"));
+                c->auth_given_up = true;
+            }
             arm(c);
             break;
         }
@@ -486,6 +490,15 @@ static void on_reply(struct smtp_client *c, struct smtp_reply *r) {
             buf_add(&c->out, S("QUIT\r\n"));
             fail(c, ERR_DENIED, STATUS(4, 7, 0),
                  "the server did not prove that it knows the password");
+            break;
+        }
+        // It may offer SCRAM to all and have keys for some: the password itself is what it asks for
+        // otherwise. Not after it failed to prove itself.
+        if (class == SMTP_CLASS_PERMANENT && !c->auth_given_up &&
+            !(sasl_find(slice_str(c->mechanism)) & PASSWORD_MECHANISMS) &&
+            c->caps.auth & PASSWORD_MECHANISMS) {
+            c->caps.auth &= PASSWORD_MECHANISMS;
+            say_auth(c);
             break;
         }
         // S-12: our own credentials failing says nothing about the recipients.
