@@ -251,7 +251,8 @@ static void obey_one(struct queue *q, enum queue_verb verb, struct queue_msg *m)
     if (verb == QUEUE_RELEASE) m->is_held = false;
     if (verb == QUEUE_DROP)
         for (size_t i = 0; i < m->rcpt_count; i++)
-            if (m->state[i] == QUEUE_PENDING) m->state[i] = QUEUE_FAILED;
+            if (m->state[i] == QUEUE_PENDING)
+                __atomic_store_n(&m->state[i], QUEUE_FAILED, __ATOMIC_RELEASE);
     if (m->is_out) return; /* queue_done sees the new state */
     if (verb == QUEUE_DROP) {
         queue_finish(q, m);

@@ -601,8 +601,11 @@ wall_t queue_msg_arrived(const struct queue_msg *m) { return m->arrived; }
 unsigned queue_msg_attempts(const struct queue_msg *m) { return m->attempts; }
 bool queue_msg_delay_told(const struct queue_msg *m) { return m->is_delay_told; }
 
+/* The recipients of one message may be worked on by several threads, each on its own. */
 enum queue_state queue_msg_state(const struct queue_msg *m, size_t rcpt) {
-    return rcpt < m->rcpt_count ? (enum queue_state)m->state[rcpt] : QUEUE_FAILED;
+    return rcpt < m->rcpt_count
+               ? (enum queue_state)__atomic_load_n(&m->state[rcpt], __ATOMIC_ACQUIRE)
+               : QUEUE_FAILED;
 }
 
 enum err_code queue_msg_envelope(struct queue *q, const struct queue_msg *m, struct arena *a,
@@ -633,7 +636,7 @@ enum err_code queue_note(struct queue *q, struct queue_msg *m, size_t rcpt,
     pthread_mutex_lock(&q->lock);
     code = journal_add(q, m->seg, m->id, (int)rcpt, words[o->state], o->detail, e);
     /* Even when the journal could not be written, this process will not send it again. */
-    m->state[rcpt] = (uint8_t)o->state;
+    __atomic_store_n(&m->state[rcpt], (uint8_t)o->state, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&q->lock);
     return code;
 }
