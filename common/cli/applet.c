@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "cli/exit.h"
+
+enum { ARGS_ROOM = 8192 };
 
 const struct applet *applet_find(const char *name) {
     for (const struct applet *const *a = applet_table; *a; a++) {
@@ -75,12 +78,16 @@ static enum log_format log_format_of(enum conf_log l) {
     return stderr_is_journal() ? LOG_JOURNAL : LOG_TEXT;
 }
 
-static int run(struct context *ctx, int argc, char **argv, void *args) {
+/* `*has_conf`: the settings were begun, and are to be released. */
+static int run(struct context *ctx, int argc, char **argv, void *args, bool *has_conf) {
     struct opt_result r;
     struct err e = {0};
 
     if (opt_parse(ctx->applet, argc, argv, args, &r, &e) != OK) return fail(ctx, &e);
     if (r.help) {
+        static char page[8192]; /* help is asked for often, and all of it is one write */
+
+        setvbuf(ctx->out, page, _IOFBF, sizeof page);
         applet_help(ctx->applet, ctx->out);
         return EX_OK;
     }
@@ -88,6 +95,8 @@ static int run(struct context *ctx, int argc, char **argv, void *args) {
         fprintf(ctx->out, "postbag %s\n", POSTBAG_VERSION);
         return EX_OK;
     }
+    conf_init(ctx->conf);
+    *has_conf = true;
     if (conf_load(ctx->conf, r.config, &e) != OK) return fail(ctx, &e);
     for (size_t i = 0; i < r.sets; i++) {
         char origin[80];
@@ -110,16 +119,17 @@ int applet_main(const struct applet *a, int argc, char **argv) {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     struct conf conf;
     struct context ctx = {.applet = a, .conf = &conf, .in = stdin, .out = stdout, .err = stderr};
-    void *args = calloc(1, a->args_size ? a->args_size : 1);
+    static max_align_t room[ARGS_ROOM / sizeof(max_align_t)]; /* enough for most, and no malloc */
+    void *args = a->args_size <= sizeof room ? room : calloc(1, a->args_size);
+    bool has_conf = false;
     int status;
 
     ctx.name = slash ? slash + 1 : argc > 0 ? argv[0] : a->name;
     if (applet_find(ctx.name) != a) ctx.name = a->name;
     if (!args) return failf(&ctx, EX_OSERR, "no memory");
-    conf_init(&conf);
-    status = run(&ctx, argc, argv, args);
-    conf_release(&conf);
-    free(args);
+    status = run(&ctx, argc, argv, args, &has_conf);
+    if (has_conf) conf_release(&conf);
+    if (args != room) free(args);
     if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE && status == EX_OK) {
         struct err e;
 
