@@ -120,10 +120,12 @@ int applet_main(const struct applet *a, int argc, char **argv) {
     struct conf conf;
     struct context ctx = {.applet = a, .conf = &conf, .in = stdin, .out = stdout, .err = stderr};
     static max_align_t room[ARGS_ROOM / sizeof(max_align_t)]; /* enough for most, and no malloc */
-    void *args = a->args_size <= sizeof room ? room : calloc(1, a->args_size);
+    static bool is_taken; /* an applet that calls another one needs memory of its own */
+    void *args = !is_taken && a->args_size <= sizeof room ? room : calloc(1, a->args_size + 1);
     bool has_conf = false;
     int status;
 
+    is_taken = true;
     ctx.name = slash ? slash + 1 : argc > 0 ? argv[0] : a->name;
     if (applet_find(ctx.name) != a) ctx.name = a->name;
     if (!args) return failf(&ctx, EX_OSERR, "no memory");
