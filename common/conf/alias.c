@@ -1,9 +1,11 @@
 #include "conf/alias.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/ascii.h"
 #include "base/buf.h"
@@ -132,15 +134,23 @@ static enum err_code include(struct aliases *a, struct slice path, struct buf *o
     char name[4096];
     struct buf text;
     struct slice rest, line;
+    struct stat st;
     enum err_code code;
+    int fd;
 
     if (path.n >= sizeof name || path.n == 0 || path.p[0] != '/')
         return err_set(e, ERR_CONFIG, ":include: wants an absolute path");
     memcpy(name, path.p, path.n);
     name[path.n] = 0;
     see(a, name);
+    /* Its owner may be any user: a FIFO in its place must not hold all mail up. */
+    fd = open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) return err_sys(e, "cannot open %s", name);
     buf_init(&text, ALIAS_FILE_MAX);
-    code = file_read(name, &text, e);
+    if (fstat(fd, &st) < 0) code = err_sys(e, "cannot look at %s", name);
+    else if (!S_ISREG(st.st_mode)) code = err_set(e, ERR_CONFIG, "%s is not a file", name);
+    else code = file_read_fd(fd, name, &text, e);
+    close(fd);
     rest = buf_slice(&text);
     while (code == OK && slice_line(&rest, &line)) {
         line = slice_trim(line);

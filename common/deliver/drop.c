@@ -264,6 +264,7 @@ static enum err_code take(struct drop *d, const char *name, struct err *e) {
     int fd = openat(d->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
     if (fd < 0 && errno == ELOOP) return err_set(e, ERR_SYNTAX, "it is a link");
+    if (fd < 0 && errno == ENXIO) return err_set(e, ERR_SYNTAX, "it is a socket");
     if (fd < 0 && errno == EACCES) return err_set(e, ERR_SYNTAX, "it cannot be read");
     if (fd < 0) return err_sys(e, "cannot open it");
     if (fstat(fd, &st) < 0) code = err_sys(e, "cannot look at it");
@@ -296,7 +297,7 @@ static enum err_code take(struct drop *d, const char *name, struct err *e) {
 }
 
 static void set_aside(struct drop *d, const char *name, const struct err *why) {
-    char bad[NAME_MAX + 8], owner[24];
+    char bad[NAME_MAX + 8], own[NAME_MAX_BYTES], owner[24];
     struct stat st = {0};
 
     fstatat(d->dir, name, &st, AT_SYMLINK_NOFOLLOW);
@@ -304,6 +305,10 @@ static void set_aside(struct drop *d, const char *name, const struct err *why) {
     log_event(d->log, LEVEL_ERROR, "a file in the drop directory is set aside", "file",
               slice_str(name), "uid", log_num(owner, (int64_t)st.st_uid), "why",
               slice_str(why->msg), NULL);
+    if (renameat(d->dir, name, d->dir, bad) == 0) return;
+    /* Something of that name lies there that cannot be replaced; nobody foresees this one. */
+    make_name(own);
+    snprintf(bad, sizeof bad, "%s.bad", own);
     if (renameat(d->dir, name, d->dir, bad) < 0) unlinkat(d->dir, name, 0);
 }
 

@@ -50,3 +50,25 @@ c, _ = l.accept(); c.sendall(b'220 \x1b[31m \xc2\x9b31m hi\r\n'); c.recv(99); c.
     wait_for 5 has_mail a u
     [[ $(grep -c '^Received:' "$(mail_file a u)") == 1 ]]
 }
+
+@test "drop directory: sockets, directories and taken names do not hold others' mail up" {
+    site a "drop-dir $T/drop"
+    user a bob
+    mkdir -m 1733 drop
+    python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("drop/0.msg")'
+    mkdir drop/d.msg
+    touch drop/d.bad
+    run_postbag 0 queue-run -C a.conf
+    [[ -z $(find drop -name '*.msg') ]]
+    [[ $(find drop -name '*.bad' | wc -l) == 3 ]]
+}
+
+@test "aliases: a FIFO in the place of an included list holds nobody up" {
+    site a
+    mkfifo list
+    printf 'team: :include:%s/list\nother: bob@a.test\n' "$T" > a/aliases
+    user a bob
+    printf 'Subject: x\n\nhi\n' | LIMIT=10 run_postbag 0 sendmail -C a.conf bob@a.test
+    LIMIT=10 run_postbag 0 queue-run -C a.conf
+    [[ $(find a -path '*new*' -type f | wc -l) -ge 1 ]]
+}
