@@ -518,6 +518,7 @@ static void take_in(struct outbound *o, struct queue_msg *m) {
     struct job j;
     char name[300];
     wall_t now = clock_wall();
+    size_t lined = 0;
 
     if (!job_open(o->r, &j, m) || !p) {
         j.bad = true;
@@ -547,6 +548,7 @@ static void take_in(struct outbound *o, struct queue_msg *m) {
         pthread_mutex_lock(&p->lock);
         p->left++;
         pthread_mutex_unlock(&p->lock);
+        lined++;
         dest_put(d, t, false);
         pthread_cond_signal(&d->more);
         kick(o, d);
@@ -554,7 +556,8 @@ static void take_in(struct outbound *o, struct queue_msg *m) {
     pthread_mutex_unlock(&o->lock);
     job_close(&j);
     pthread_mutex_lock(&p->lock);
-    if (p->left == 1) {
+    /* Not `left`: the tasks may all be done by now. */
+    if (lined == 0) {
         /* Nobody here is for elsewhere, or memory is short: back by the schedule. */
         p->is_open = true;
         job_open(o->r, &p->job, m);
@@ -677,6 +680,8 @@ void outbound_stop(struct outbound *o) {
     pthread_mutex_unlock(&o->lock);
     queue_wake(o->r->queue);
     connector_stop(o->connector);
+    /* First of all who lines up: what he added after the sweep would never be given back. */
+    pthread_join(o->filler, NULL);
     pthread_mutex_lock(&o->lock);
     while (o->workers > 0) cond_wait_ms(&o->room, &o->lock, TICK_MS);
     for (size_t i = 0; i < DEST_BUCKETS; i++) {
@@ -700,7 +705,6 @@ void outbound_stop(struct outbound *o) {
         }
     }
     pthread_mutex_unlock(&o->lock);
-    pthread_join(o->filler, NULL);
     connector_free(o->connector);
     pthread_mutex_destroy(&o->lock);
     pthread_cond_destroy(&o->wake);
