@@ -114,23 +114,47 @@ static enum err_code find_meant(struct queue *q, struct meant *m, struct err *e)
 /* --- a hand on them
  * ---------------------------------------------------------------------------------------------- */
 
-static enum err_code handle(struct context *ctx, struct queue *q, const struct args *args,
-                            const char *id, struct err *e) {
-    char new_id[QUEUE_ID_MAX];
-    enum err_code code;
+struct handling {
+    struct context *ctx;
+    bool json, quiet;
+};
 
-    if (args->hold) return queue_request(q, QUEUE_HOLD, id, REQUEST_MS, e);
-    if (args->release) return queue_request(q, QUEUE_RELEASE, id, REQUEST_MS, e);
-    if (args->drop) return queue_request(q, QUEUE_DROP, id, REQUEST_MS, e);
-    if (args->bounce)
-        return return_message(ctx->conf, q, id, "returned by the administrator of this system",
-                              REQUEST_MS, e);
-    code = reroute_message(q, id, slice_str(args->reroute), REQUEST_MS, new_id, e);
-    if (code == OK && !args->quiet)
-        fprintf(ctx->out,
-                args->json ? "{\"v\":1,\"id\":\"%s\",\"new_id\":\"%s\"}\n" : "%s  is now %s\n", id,
+static void on_rerouted(const char *id, const char *new_id, void *p) {
+    struct handling *h = p;
+
+    if (!h->quiet)
+        fprintf(h->ctx->out,
+                h->json ? "{\"v\":1,\"id\":\"%s\",\"new_id\":\"%s\"}\n" : "%s  is now %s\n", id,
                 new_id);
-    return code;
+}
+
+static int handle(struct context *ctx, struct queue *q, const struct args *args,
+                  const struct meant *m) {
+    struct queue_ask *asks = calloc(m->n + 1, sizeof *asks);
+    struct handling h = {ctx, args->json, args->quiet};
+    enum queue_verb verb = args->hold      ? QUEUE_HOLD
+                           : args->release ? QUEUE_RELEASE
+                           : args->drop    ? QUEUE_DROP
+                                           : QUEUE_FLUSH;
+    struct err e = {0};
+    enum err_code code;
+    int status = EX_OK;
+
+    if (!asks) return failf(ctx, EX_OSERR, "no memory for the list");
+    for (size_t i = 0; i < m->n; i++) memcpy(asks[i].id, m->ids[i], QUEUE_ID_MAX);
+    if (args->bounce)
+        code = return_messages(ctx->conf, q, asks, m->n,
+                               "returned by the administrator of this system", REQUEST_MS, NULL,
+                               NULL, &e);
+    else if (args->reroute)
+        code = reroute_messages(q, asks, m->n, slice_str(args->reroute), REQUEST_MS, on_rerouted,
+                                &h, &e);
+    else code = queue_request_many(q, verb, asks, m->n, REQUEST_MS, &e);
+    if (code != OK) status = fail(ctx, &e);
+    for (size_t i = 0; code == OK && i < m->n; i++)
+        if (queue_ask_error(&asks[i], &e) != OK) status = fail(ctx, &e);
+    free(asks);
+    return status;
 }
 
 /* Each name that was given must be there: else EX_NOINPUT, and it is said. */
@@ -162,8 +186,11 @@ static int handle_all(struct context *ctx, struct queue *q, const struct args *a
     status = missing(ctx, f, &m);
     if (m.n == 0 && f->id_count == 0 && !filter_is_empty(f))
         status = failf(ctx, EX_NOINPUT, "no such message in the queue");
-    for (size_t i = 0; !args->dry_run && i < m.n; i++)
-        if (handle(ctx, q, args, m.ids[i], &e) != OK) status = fail(ctx, &e);
+    if (!args->dry_run && m.n > 0) {
+        int handled = handle(ctx, q, args, &m);
+
+        if (handled != EX_OK) status = handled;
+    }
     free(m.ids);
     return status;
 }
@@ -230,12 +257,13 @@ static void flush_meant(struct pass *p) {
         queue_request(p->queue, QUEUE_FLUSH, NULL, 0, NULL);
         return;
     }
-    if (filter_is_empty(p->filter) || find_meant(p->queue, &m, NULL) != OK) {
-        free(m.ids);
-        return;
+    if (!filter_is_empty(p->filter) && find_meant(p->queue, &m, NULL) == OK && m.n > 0) {
+        struct queue_ask *asks = calloc(m.n, sizeof *asks);
+
+        for (size_t i = 0; asks && i < m.n; i++) memcpy(asks[i].id, m.ids[i], QUEUE_ID_MAX);
+        if (asks) queue_request_many(p->queue, QUEUE_FLUSH, asks, m.n, REQUEST_MS, NULL);
+        free(asks);
     }
-    for (size_t i = 0; i < m.n; i++)
-        queue_request(p->queue, QUEUE_FLUSH, m.ids[i], REQUEST_MS, NULL);
     free(m.ids);
 }
 

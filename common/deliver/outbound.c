@@ -214,21 +214,36 @@ static void end_task(struct outbound *o, struct task *t) {
     if (last) finish_parcel(o, p);
 }
 
+/* Nothing is done now that cannot be noted, or that somebody asked not to do. */
+static void put_off(struct outbound *o, struct parcel *p, const struct err *why) {
+    if (why->code == ERR_BUSY) return;
+    log_event(o->r->log, LEVEL_ERROR, "not sent now", "id", slice_str(queue_msg_id(p->msg)), "why",
+              slice_str(why->msg), NULL);
+    pthread_mutex_lock(&p->lock);
+    p->not_before = clock_wall() + PUT_OFF_S;
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* The recipients of the message that `d` stands for. Opens the job when nobody has yet; count 0:
- * there is nothing to do. */
-static void open_task(struct outbound *o, const struct dest *d, struct parcel *p,
-                      struct attempt *a) {
+ * there is nothing to do. ERR_BUSY: somebody stopped it; else nothing can be sent now. */
+static enum err_code open_task(struct outbound *o, const struct dest *d, struct parcel *p,
+                               struct attempt *a) {
     char name[300];
+    struct err why = {0};
     size_t *rcpts;
 
     *a = (struct attempt){0};
+    if (queue_may_begin(o->r->queue, p->msg, &why) != OK) {
+        put_off(o, p, &why);
+        return why.code;
+    }
     pthread_mutex_lock(&p->lock);
     if (!p->is_open) {
         p->is_open = true;
         job_open(o->r, &p->job, p->msg);
     }
     pthread_mutex_unlock(&p->lock);
-    if (p->job.bad) return;
+    if (p->job.bad) return OK;
     rcpts = calloc(p->job.env.rcpt_count, sizeof *rcpts);
     a->verdicts = calloc(p->job.env.rcpt_count, sizeof *a->verdicts);
     a->rcpts = rcpts;
@@ -239,6 +254,7 @@ static void open_task(struct outbound *o, const struct dest *d, struct parcel *p
         if (dest_name(o->r->conf, &p->job.env, i, name, sizeof name) && strcmp(name, d->name) == 0)
             rcpts[a->count++] = i;
     }
+    return OK;
 }
 
 static void close_task(struct attempt *a) {
@@ -282,7 +298,10 @@ static void fail_all(struct outbound *o, struct dest *d, const struct route *rou
         t = o->is_stopping ? NULL : dest_take(d);
         pthread_mutex_unlock(&o->lock);
         if (!t) return;
-        open_task(o, d, t->parcel, &a);
+        if (open_task(o, d, t->parcel, &a) != OK) {
+            end_task(o, t);
+            continue;
+        }
         attempt_fail(route, host, to, why, stage, &a);
         note_task(o, t->parcel, &a, not_before);
         close_task(&a);
@@ -389,18 +408,6 @@ static struct task *next_task(struct outbound *o, struct dest *d, const struct l
     return o->is_stopping || dest_must_wait(d) ? NULL : dest_take(d);
 }
 
-/* Nothing is sent while it cannot be noted. */
-static void put_off(struct outbound *o, struct task *t, const struct err *why) {
-    struct parcel *p = t->parcel;
-
-    log_event(o->r->log, LEVEL_ERROR, "not sent now", "id", slice_str(queue_msg_id(p->msg)), "why",
-              slice_str(why->msg), NULL);
-    pthread_mutex_lock(&p->lock);
-    p->not_before = clock_wall() + PUT_OFF_S;
-    pthread_mutex_unlock(&p->lock);
-    end_task(o, t);
-}
-
 /* One message. False: the destination is down, or has too many connections. */
 static bool send_one(struct outbound *o, struct dest *d, const struct route *route,
                      struct link *link, struct task *t) {
@@ -408,12 +415,12 @@ static bool send_one(struct outbound *o, struct dest *d, const struct route *rou
     struct err why = {0};
     bool down, alone;
     wall_t until = 0;
+    enum err_code code = open_task(o, d, t->parcel, &a);
 
-    if (queue_may_begin(o->r->queue, t->parcel->msg, &why) != OK) {
-        put_off(o, t, &why);
-        return false;
+    if (code != OK) {
+        end_task(o, t);
+        return code == ERR_BUSY;
     }
-    open_task(o, d, t->parcel, &a);
     if (a.count > 0) attempt_run(o->r->courier, route, link, &a);
     down = is_down(&a);
     pthread_mutex_lock(&o->lock);

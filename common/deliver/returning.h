@@ -7,14 +7,20 @@
 #include "conf/conf.h"
 #include "queue/queue.h"
 
-/* Tell the sender that the pending recipients of message `id` failed (5.0.0, `why`), and drop it.
- * With the null sender, or NOTIFY=NEVER for all, nobody is told. `timeout_ms`: for the process that
- * holds the message. ERR_NOT_FOUND, ERR_TIMEOUT. */
-enum err_code return_message(const struct conf *c, struct queue *q, const char *id, const char *why,
-                             unsigned timeout_ms, struct err *e);
-/* Queue the message anew for its pending recipients, to go to `via` ("host:port") whatever DNS and
- * `relay` say; the old one is dropped. `new_id` gets the name of the new one. */
-enum err_code reroute_message(struct queue *q, const char *id, struct slice via,
-                              unsigned timeout_ms, char new_id[QUEUE_ID_MAX], struct err *e);
+/* What is done with many messages is done in portions, each held first. `done` (may be NULL) is told
+ * of each that was, with the name of the new message (empty: nobody was told). The codes of `asks`
+ * say what came of each (queue_request_many); an error of the queue itself ends it. */
+typedef void return_fn(const char *id, const char *new_id, void *user);
+
+/* Tell the senders that the pending recipients of these messages failed (5.0.0, `why`), and drop
+ * them. With the null sender, or NOTIFY=NEVER for all, nobody is told. `timeout_ms`: for the
+ * processes that hold them, for each portion. */
+enum err_code return_messages(const struct conf *c, struct queue *q, struct queue_ask *asks,
+                              size_t n, const char *why, unsigned timeout_ms, return_fn *done,
+                              void *user, struct err *e);
+/* Queue the messages anew for their pending recipients, to go to `via` ("host:port") whatever DNS
+ * and `relay` say; the old ones are dropped. */
+enum err_code reroute_messages(struct queue *q, struct queue_ask *asks, size_t n, struct slice via,
+                               unsigned timeout_ms, return_fn *done, void *user, struct err *e);
 
 #endif

@@ -17,6 +17,7 @@ enum {
     JOURNAL_AHEAD = 32 * 1024, /* room kept in a journal */
     JOURNAL_BYTES_MAX = 1024 * 1024 * 1024,
     JOURNAL_OWED_MAX = 4 * 1024 * 1024, /* lines kept for a journal that cannot be written */
+    REQUEST_STALE_S = 3600,             /* a request that nobody waits for any more */
     MOVE_BYTES_MIN = 1024 * 1024,       /* a segment or journal below this is left as it is */
     ABSORB_MIN = 64,                    /* so many small segments are made one */
     ABSORB_AT_ONCE = 4096,
@@ -53,7 +54,7 @@ struct queue_msg {
     size_t heap_at; /* in queue.heap[lane], while lined up */
     uint16_t attempts;
     uint8_t lane;
-    bool is_out, is_held, is_delay_told, is_in_heap;
+    bool is_out, is_begun, is_held, is_delay_told, is_in_heap;
     uint8_t state[]; /* enum queue_state per recipient */
 };
 
@@ -154,6 +155,19 @@ void journal_apply(const struct journal_line *l, struct journal_state *j, uint8_
 /* The names of all segments, sorted; the caller frees the array and each name. */
 enum err_code segment_names(const struct queue *q, char ***names, size_t *count, struct err *e);
 void segment_names_free(char **names, size_t count);
+/* Going through segments. `visit` gets each record's entry; false ends the walk. */
+struct walk {
+    bool (*visit)(const struct queue_entry *, void *);
+    void *user;
+    bool with_finished;
+    const struct queue_ask *asks; /* sorted by id: only these; NULL: all */
+    size_t ask_count;
+    enum err_code code; /* what came of it */
+    struct err *e;
+};
+/* False: the walk is over. A segment that is gone has nothing in it. */
+bool walk_segment(struct queue *q, const char *name, struct walk *w);
+
 /* Close, and unlink when `s` is finished and undamaged. Called with `lock` held, `s` out of the
  * list. */
 void segment_end(struct queue *q, struct segment *s);

@@ -1,5 +1,4 @@
-/* look: reading the queue while others work on it, and asking the holder of a lease for something.
- */
+/* look: reading the queue while others work on it. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,19 +24,6 @@ struct view {
     uint8_t *state;
     struct slice *detail;
     bool is_finished;
-};
-
-/* Go through a segment; `visit` gets each record's view and the descriptor. False ends the walk. */
-struct walk {
-    bool (*visit)(struct walk *w, struct view *v, int fd);
-    bool (*user_visit)(const struct queue_entry *, void *);
-    void *user;
-    bool with_finished;
-    const char *id; /* only this one, or NULL */
-    struct buf *out;
-    bool found;
-    enum err_code code;
-    struct err *e;
 };
 
 /* The lines of a journal, sorted by message, so that each message finds its own. */
@@ -98,7 +84,13 @@ static void apply_journal(const struct lines *l, struct view *v, size_t rcpts) {
     }
 }
 
-static bool walk_segment(struct queue *q, const char *name, struct walk *w) {
+static int by_id(const void *a, const void *b) { return strcmp(a, b); }
+
+static bool is_wanted(const struct walk *w, const char *id) {
+    return !w->asks || bsearch(id, w->asks, w->ask_count, sizeof *w->asks, by_id);
+}
+
+bool walk_segment(struct queue *q, const char *name, struct walk *w) {
     char path[PATH_MAX];
     struct stat st;
     struct lines lines = {0};
@@ -131,7 +123,7 @@ static bool walk_segment(struct queue *q, const char *name, struct walk *w) {
         memset(&v, 0, sizeof v);
         if (record_read(fd, at, (uint64_t)st.st_size, &v.r) != STEP_DONE) break;
         at = v.r.at + v.r.env_size + v.r.size + 1;
-        if (w->id && strcmp(w->id, v.r.id) != 0) continue;
+        if (!is_wanted(w, v.r.id)) continue;
         arena_reset(&a);
         buf_reset(&text);
         if (!record_is_whole(fd, &v.r)) continue;
@@ -147,9 +139,10 @@ static bool walk_segment(struct queue *q, const char *name, struct walk *w) {
         apply_journal(&lines, &v, v.env.rcpt_count);
         v.is_finished = true;
         for (size_t i = 0; i < v.env.rcpt_count; i++) v.is_finished &= v.state[i] != QUEUE_PENDING;
-        v.entry = (struct queue_entry){v.r.id,      &v.env, v.r.size, v.j.due, v.j.attempts,
-                                       v.j.is_held, leased, v.state,  v.detail};
-        go_on = w->visit(w, &v, fd);
+        v.entry = (struct queue_entry){
+            v.r.id, &v.env,  v.r.size, v.j.due, v.j.attempts,         v.j.is_held,
+            leased, v.state, v.detail, fd,      v.r.at + v.r.env_size};
+        if (!v.is_finished || w->with_finished) go_on = w->visit(&v.entry, w->user);
     }
     arena_release(&a);
     buf_release(&text);
@@ -170,46 +163,68 @@ static enum err_code walk_all(struct queue *q, struct walk *w) {
     return code != OK ? code : w->code;
 }
 
-static bool visit_entry(struct walk *w, struct view *v, int fd) {
-    (void)fd;
-    if (v->is_finished && !w->with_finished) return true;
-    return w->user_visit(&v->entry, w->user);
-}
-
 enum err_code queue_walk(struct queue *q, bool finished,
                          bool (*visit)(const struct queue_entry *, void *), void *user,
                          struct err *e) {
-    struct walk w = {
-        .visit = visit_entry, .user_visit = visit, .user = user, .with_finished = finished, .e = e};
+    struct walk w = {.visit = visit, .user = user, .with_finished = finished, .e = e};
 
     return walk_all(q, &w);
 }
 
-static bool visit_read(struct walk *w, struct view *v, int fd) {
-    uint64_t at = v->r.at + v->r.env_size, left = v->r.size;
+enum err_code queue_walk_asked(struct queue *q, const struct queue_ask *asks, size_t n,
+                               bool (*visit)(const struct queue_entry *, void *), void *user,
+                               struct err *e) {
+    struct walk w = {.visit = visit, .user = user, .asks = asks, .ask_count = n, .e = e};
 
-    w->found = true;
+    return walk_all(q, &w);
+}
+
+enum err_code queue_entry_read(const struct queue_entry *entry, struct buf *out, struct err *e) {
+    uint64_t at = entry->at, left = entry->size;
+
     while (left > 0) {
         size_t n = left < 65536 ? (size_t)left : 65536;
-        char *p = buf_room(w->out, n);
-        ssize_t got = p ? pread(fd, p, n, (off_t)at) : -1;
+        char *p = buf_room(out, n);
+        ssize_t got = p ? pread(entry->fd, p, n, (off_t)at) : -1;
 
-        if (got <= 0) {
-            w->code = err_set(w->e, p ? ERR_IO : ERR_LIMIT, "cannot read message %s", v->r.id);
-            return false;
-        }
-        buf_grown(w->out, (size_t)got);
+        if (got <= 0)
+            return err_set(e, p ? ERR_IO : ERR_LIMIT, "cannot read message %s", entry->id);
+        buf_grown(out, (size_t)got);
         at += (uint64_t)got;
         left -= (uint64_t)got;
     }
+    return OK;
+}
+
+struct reading {
+    struct buf *out;
+    struct err *e;
+    enum err_code code;
+    bool found;
+};
+
+static bool visit_read(const struct queue_entry *entry, void *p) {
+    struct reading *r = p;
+
+    r->found = true;
+    r->code = queue_entry_read(entry, r->out, r->e);
     return false;
 }
 
 enum err_code queue_read(struct queue *q, const char *id, struct buf *out, struct err *e) {
-    struct walk w = {.visit = visit_read, .id = id, .out = out, .e = e};
-    enum err_code code = walk_all(q, &w);
+    struct reading r = {.out = out, .e = e};
+    struct queue_ask ask = {0};
+    struct walk w = {.visit = visit_read,
+                     .user = &r,
+                     .with_finished = true,
+                     .asks = &ask,
+                     .ask_count = 1,
+                     .e = e};
+    enum err_code code;
 
-    if (code != OK || w.found) return code;
+    snprintf(ask.id, sizeof ask.id, "%s", id);
+    code = walk_all(q, &w);
+    if (code != OK || r.found) return code != OK ? code : r.code;
     return err_set(e, ERR_NOT_FOUND, "no message %s in the queue", id);
 }
 
@@ -235,158 +250,6 @@ enum err_code queue_story(struct queue *q, const char *id,
     }
     segment_names_free(names, count);
     return code;
-}
-
-/* --- requests ------------------------------------------------------------------------------------
- */
-
-static const char *const verbs[] = {"hold", "release", "drop", "flush"};
-
-/* Carry out a request on a message that this process has in memory. With `lock` held. */
-static void obey_one(struct queue *q, enum queue_verb verb, struct queue_msg *m) {
-    if (verb == QUEUE_FLUSH && m->is_held) return;
-    journal_add(q, m->seg, m->id, -1, verbs[verb], S(""), NULL);
-    if (!m->is_out) queue_line_out(q, m);
-    if (verb == QUEUE_HOLD) m->is_held = true;
-    if (verb == QUEUE_RELEASE) m->is_held = false;
-    if (verb == QUEUE_DROP)
-        for (size_t i = 0; i < m->rcpt_count; i++)
-            if (m->state[i] == QUEUE_PENDING)
-                __atomic_store_n(&m->state[i], QUEUE_FAILED, __ATOMIC_RELEASE);
-    if (m->is_out) return; /* queue_done sees the new state */
-    if (verb == QUEUE_DROP) {
-        queue_finish(q, m);
-        return;
-    }
-    m->due = 0;
-    queue_line_up(q, m);
-}
-
-static bool obey(struct queue *q, enum queue_verb verb, const char *id) {
-    struct queue_msg *m, *next;
-    bool found = false;
-
-    if (verb == QUEUE_FLUSH) q->flushes++;
-    pthread_mutex_lock(&q->lock);
-    for (m = q->messages; m; m = next) {
-        next = m->next;
-        if (id && strcmp(m->id, id) != 0) continue;
-        found = true;
-        obey_one(q, verb, m);
-    }
-    pthread_mutex_unlock(&q->lock);
-    return found;
-}
-
-/* A request is an empty file "req-VERB.ID" in the queue's directory. */
-static bool parse_request(const char *name, enum queue_verb *verb, char id[QUEUE_ID_MAX]) {
-    struct slice rest = slice_str(name), word;
-
-    if (!slice_starts(rest, S("req-"))) return false;
-    slice_cut(slice_from(rest, 4), '.', &word, &rest);
-    for (size_t i = 0; i < COUNT_OF(verbs); i++) {
-        if (!slice_eq(word, slice_str(verbs[i])) || rest.n >= QUEUE_ID_MAX) continue;
-        *verb = (enum queue_verb)i;
-        snprintf(id, QUEUE_ID_MAX, "%.*s", SP(rest));
-        return true;
-    }
-    return false;
-}
-
-void queue_obey(struct queue *q) {
-    DIR *d = opendir(q->dir);
-    struct dirent *entry;
-    char path[PATH_MAX], id[QUEUE_ID_MAX];
-    enum queue_verb verb;
-
-    queue_roll(q, clock_wall());
-    queue_tidy(q);
-    if (!d) return;
-    while ((entry = readdir(d)) != NULL) {
-        bool all;
-
-        if (!parse_request(entry->d_name, &verb, id)) continue;
-        all = strcmp(id, "all") == 0;
-        if (!obey(q, verb, all ? NULL : id) && !all) continue;
-        queue_path(q, path, entry->d_name, "");
-        unlink(path);
-    }
-    closedir(d);
-}
-
-/* Find the segment of a message, take its lease for a moment, and note the request in its journal.
- */
-static bool visit_segment_of(struct walk *w, struct view *v, int fd) {
-    (void)v, (void)fd;
-    w->found = !v->is_finished;
-    return false;
-}
-
-static enum err_code note_request(struct queue *q, enum queue_verb verb, const char *id, bool *done,
-                                  struct err *e) {
-    char **names = NULL;
-    size_t count = 0;
-    enum err_code code = segment_names(q, &names, &count, e);
-    bool found = false;
-
-    *done = false;
-    for (size_t i = 0; code == OK && i < count && !found; i++) {
-        struct walk w = {.visit = visit_segment_of, .id = id, .e = e};
-        struct segment s = {.journal_fd = -1};
-        struct stat st;
-        char path[PATH_MAX];
-
-        walk_segment(q, names[i], &w);
-        code = w.code;
-        found = w.found;
-        if (!found || code != OK) continue;
-        queue_path(q, path, names[i], ".seg");
-        s.fd = open(path, O_RDWR | O_CLOEXEC);
-        if (s.fd < 0) {
-            code = err_sys(e, "cannot open %s", path);
-            break;
-        }
-        snprintf(s.name, sizeof s.name, "%s", names[i]);
-        if (lock_try(s.fd, LOCK_LEASE, true, path, NULL) == OK && !segments_are_moving(q) &&
-            access(path, F_OK) == 0 && fstat(s.fd, &st) == 0 && st.st_nlink > 0) {
-            code = journal_add(q, &s, id, -1, verbs[verb], S(""), e);
-            if (code == OK) code = file_sync(s.journal_fd, "the queue's journal", e);
-            *done = code == OK;
-        }
-        journal_forgive(q, &s);
-        fd_close(&s.journal_fd);
-        fd_close(&s.fd);
-    }
-    segment_names_free(names, count);
-    if (code == OK && !found) return err_set(e, ERR_NOT_FOUND, "no message %s in the queue", id);
-    return code;
-}
-
-enum err_code queue_request(struct queue *q, enum queue_verb verb, const char *id,
-                            unsigned timeout_ms, struct err *e) {
-    mono_t until = clock_mono() + timeout_ms;
-    char name[64], path[PATH_MAX];
-    bool done = false;
-    int fd;
-
-    if (q->is_leasing && obey(q, verb, id)) return OK;
-    if (id) {
-        enum err_code code = note_request(q, verb, id, &done, e);
-
-        if (code != OK || done) return code;
-    }
-    snprintf(name, sizeof name, "req-%s.%s", verbs[verb], id ? id : "all");
-    queue_path(q, path, name, "");
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) return err_sys(e, "cannot create %s", path);
-    close(fd);
-    while (clock_mono() < until) {
-        if (access(path, F_OK) < 0) return OK;
-        poll(NULL, 0, 20);
-    }
-    unlink(path);
-    return err_mail(e, ERR_TIMEOUT, STATUS(4, 3, 0), "the process that works on %s did not answer",
-                    id ? id : "the queue");
 }
 
 void queue_sweep(struct queue *q) {
@@ -415,6 +278,11 @@ void queue_sweep(struct queue *q) {
                 access(path, F_OK) == 0)
                 unlink(path);
             if (fd >= 0) close(fd);
+        } else if (slice_starts(name, S("req-"))) {
+            struct stat st;
+
+            /* Who asked is gone, and so is what it was about. */
+            if (stat(path, &st) == 0 && st.st_mtime + REQUEST_STALE_S < clock_wall()) unlink(path);
         }
     }
     close(making);

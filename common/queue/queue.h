@@ -119,8 +119,10 @@ enum err_code queue_msg_envelope(struct queue *q, const struct queue_msg *m, str
 /* Where the octets are: a descriptor (borrowed while the message is out), offset and size. */
 void queue_msg_body(const struct queue_msg *m, int *fd, uint64_t *offset, uint64_t *size);
 
-/* Ask before anything is done with `m` that a crash must not repeat: OK when what happens can be
- * noted, as far as can be known; else (full disk, no descriptors) it is to come back, later. */
+/* Ask before anything is done with a message of QUEUE_REMOTE: OK when it can be noted what happens,
+ * as far as can be known; from then on requests wait for queue_done. Else it is to come back:
+ * ERR_BUSY when somebody holds or dropped it, ERR_FULL, ERR_IO when the journal cannot be written
+ * (later). */
 enum err_code queue_may_begin(struct queue *q, struct queue_msg *m, struct err *e);
 /* What happened to a recipient. `detail` is one line of JSON: the decision record. */
 struct queue_outcome {
@@ -158,6 +160,8 @@ struct queue_entry {
     bool is_held, is_leased;
     const uint8_t *state;       /* enum queue_state per recipient */
     const struct slice *detail; /* the last decision record per recipient, or empty */
+    int fd;                     /* for queue_entry_read */
+    uint64_t at;
 };
 /* Call `visit` for every unfinished message, by arrival within a segment, without taking a lease;
  * other processes may work meanwhile. A false from `visit` ends the walk. With `finished`, those
@@ -165,6 +169,19 @@ struct queue_entry {
 enum err_code queue_walk(struct queue *q, bool finished,
                          bool (*visit)(const struct queue_entry *, void *), void *user,
                          struct err *e);
+/* A message that is meant, and what came of it. */
+struct queue_ask {
+    char id[QUEUE_ID_MAX];
+    enum err_code code; /* OK, ERR_NOT_FOUND, ERR_TIMEOUT */
+};
+/* In `asks` that are sorted by id (strcmp), or NULL. */
+struct queue_ask *queue_ask_find(struct queue_ask *asks, size_t n, const char *id);
+/* queue_walk over the unfinished ones of `asks`, which are sorted by id. */
+enum err_code queue_walk_asked(struct queue *q, const struct queue_ask *asks, size_t n,
+                               bool (*visit)(const struct queue_entry *, void *), void *user,
+                               struct err *e);
+/* The octets of the message that is visited, appended to `out`. ERR_IO, ERR_LIMIT. */
+enum err_code queue_entry_read(const struct queue_entry *entry, struct buf *out, struct err *e);
 /* The journal lines of one message, oldest first: wall time, recipient, word, detail. */
 enum err_code queue_story(struct queue *q, const char *id,
                           void (*line)(wall_t at, int rcpt, struct slice word, struct slice detail,
@@ -174,13 +191,24 @@ enum err_code queue_story(struct queue *q, const char *id,
 enum err_code queue_read(struct queue *q, const char *id, struct buf *out, struct err *e);
 
 /* Requests, carried out by whoever holds the lease: this process when nobody does, else they are
- * left in the directory for the holder, which looks at queue_obey. */
+ * left in the directory for the holder, which looks at queue_obey. What was begun with a message is
+ * brought to its end first: after the answer to QUEUE_HOLD and QUEUE_DROP nothing more happens to
+ * it. */
 enum queue_verb { QUEUE_HOLD, QUEUE_RELEASE, QUEUE_DROP, QUEUE_FLUSH };
-/* `id` NULL only for QUEUE_FLUSH: all. Waits up to `timeout_ms` for a holder; ERR_TIMEOUT. */
+/* Ask for `n` messages at once; sorts `asks` by id and fills each code. Waits up to `timeout_ms`
+ * for holders: ERR_TIMEOUT, of a message whose delivery did not end in time or whose holder did not
+ * answer; a hold or drop then comes into force when it ends. The first error that is not of one
+ * message ends it. Durable when it returns. */
+enum err_code queue_request_many(struct queue *q, enum queue_verb verb, struct queue_ask *asks,
+                                 size_t n, unsigned timeout_ms, struct err *e);
+/* The same for one; `id` NULL only for QUEUE_FLUSH: all. */
 enum err_code queue_request(struct queue *q, enum queue_verb verb, const char *id,
                             unsigned timeout_ms, struct err *e);
+/* The error of a message that a request did not do: for people. */
+enum err_code queue_ask_error(const struct queue_ask *ask, struct err *e);
 /* Carry out what others asked for, and write anew what is mostly finished. Called by the process
- * that holds leases, now and then. */
-void queue_obey(struct queue *q);
+ * that holds leases, now and then; soon again when true: something asked for waits for the end of a
+ * delivery. */
+bool queue_obey(struct queue *q);
 
 #endif

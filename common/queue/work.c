@@ -129,6 +129,12 @@ void queue_line_out(struct queue *q, struct queue_msg *m) {
     sift(h, i);
 }
 
+static bool is_finished(const struct queue_msg *m) {
+    for (size_t i = 0; i < m->rcpt_count; i++)
+        if (m->state[i] == QUEUE_PENDING) return false;
+    return true;
+}
+
 /* While what was done cannot be noted, nothing more is begun: a crash would do it again. With
  * `lock` held. */
 static bool is_stuck(struct queue *q) {
@@ -149,6 +155,7 @@ struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now) 
         m = h->v[0];
         queue_line_out(q, m);
         m->is_out = true;
+        m->is_begun = lane == QUEUE_LOCAL;
         q->out_count++;
         m->seg->out++;
     }
@@ -160,8 +167,10 @@ enum err_code queue_may_begin(struct queue *q, struct queue_msg *m, struct err *
     enum err_code code;
 
     pthread_mutex_lock(&q->lock);
-    code = is_stuck(q) ? err_set(e, ERR_FULL, "the queue's journals cannot be written")
-                       : journal_ready(q, m->seg, e);
+    if (m->is_held || is_finished(m)) code = err_set(e, ERR_BUSY, "held or dropped meanwhile");
+    else if (is_stuck(q)) code = err_set(e, ERR_FULL, "the queue's journals cannot be written");
+    else code = journal_ready(q, m->seg, e);
+    if (code == OK) m->is_begun = true;
     pthread_mutex_unlock(&q->lock);
     return code;
 }
@@ -300,12 +309,6 @@ static enum err_code make_msg(struct segment *s, const struct record *r, struct 
     arena_release(&a);
     *out = m;
     return code;
-}
-
-static bool is_finished(const struct queue_msg *m) {
-    for (size_t i = 0; i < m->rcpt_count; i++)
-        if (m->state[i] == QUEUE_PENDING) return false;
-    return true;
 }
 
 /* A table of the messages of a segment by id, so that a journal is applied in one pass. */
@@ -712,7 +715,7 @@ void queue_finish(struct queue *q, struct queue_msg *m) {
 
 void queue_done(struct queue *q, struct queue_msg *m, enum queue_lane lane, wall_t next) {
     pthread_mutex_lock(&q->lock);
-    m->is_out = false;
+    m->is_out = m->is_begun = false;
     q->out_count--;
     m->seg->out--;
     if (is_finished(m)) {

@@ -143,6 +143,7 @@ static void *keep_queue(void *p) {
     int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     mono_t next = 0, obey = 0;
     unsigned again = 0;
+    bool waits = false;
 
     if (watch >= 0) {
         inotify_add_watch(watch, queue_dir(k->i->server.queue), IN_MOVED_TO | IN_CREATE);
@@ -150,7 +151,7 @@ static void *keep_queue(void *p) {
     }
     while (!k->is_over) {
         struct pollfd f = {.fd = watch, .events = POLLIN};
-        bool woken = poll(&f, 1, again ? AGAIN_MS : 500) > 0;
+        bool woken = poll(&f, 1, again || waits ? AGAIN_MS : 500) > 0;
         unsigned held = 0;
         char events[4096];
         struct err e = {0};
@@ -158,8 +159,8 @@ static void *keep_queue(void *p) {
         while (watch >= 0 && read(watch, events, sizeof events) > 0) {
         }
         /* Requests and segments announce themselves; now and then it is looked all the same. */
-        if (woken || again || clock_mono() >= obey) {
-            queue_obey(k->i->server.queue);
+        if (woken || again || waits || clock_mono() >= obey) {
+            waits = queue_obey(k->i->server.queue);
             obey = clock_mono() + OBEY_EVERY_MS;
         }
         if (!woken && !again && clock_mono() < next) continue;

@@ -224,6 +224,45 @@ PY
     wait_for 5 queue_empty a
 }
 
+@test "a message on its way is not returned or sent another way as well" {
+    free_port L
+    echo "listen smtp 127.0.0.1:$L" >> a.conf
+    sink s "$P" wait=1
+    put
+    serve a
+    wait_for 10 test -e s/waiting
+    local m verb
+    m=$(msgid)
+    for verb in --bounce --drop; do
+        qr 75 "$verb" "$m"
+        err_has "being delivered just now"
+    done
+    touch s/go
+    wait_for 10 queue_empty a
+    [[ $(sink_count s) == 1 ]]
+}
+
+@test "what waits for a slow host is held at once, and all of it by one request" {
+    free_port L
+    echo "listen smtp 127.0.0.1:$L" >> a.conf
+    sink s "$P" wait=1
+    local i sent
+    for i in $(seq 60); do put; done
+    serve a
+    wait_for 10 test -e s/waiting
+    qr 75 --hold --all
+    touch s/go
+    stop "$SERVE"
+    sent=$(sink_count s)
+    ((sent < 50))
+    qr 0 --list --json --held
+    [[ $(wc -l < out) == $((60 - sent)) ]]
+    qr 0 --bounce --all
+    queue_empty_but_notices() { qr 0 --list --json && json_is 'all(x["from"] == "" for x in o)'; }
+    queue_empty_but_notices
+    [[ $(wc -l < out) == $((60 - sent)) ]]
+}
+
 @test "local recipients get their mail by the pass as well" {
     user a ann
     message ann@a.test | "$POSTBAG" sendmail -C a.conf ann@a.test

@@ -1,14 +1,16 @@
 """sink: an SMTP server for the stories. sink.py PORT DIRECTORY [refuse=CODE] [defer=N] [size=N]
-[extensions=A,B] [auth=USER:PASSWORD]
+[wait=1] [extensions=A,B] [auth=USER:PASSWORD]
 
 Every message is kept as DIRECTORY/N.eml, as it came over the wire with the dots undone, and its
 envelope as N.env: the MAIL and RCPT lines. refuse: answer RCPT with CODE for recipients that begin
-with "no". defer: answer the first N RCPT with 451."""
+with "no". defer: answer the first N RCPT with 451. wait=1: DIRECTORY/waiting is made at the end of a
+message, and the answer waits until there is DIRECTORY/go."""
 import base64
 import os
 import socketserver
 import sys
 import threading
+import time
 
 port, directory = int(sys.argv[1]), sys.argv[2]
 options = dict(a.split("=", 1) for a in sys.argv[3:])
@@ -38,6 +40,10 @@ class Session(socketserver.StreamRequestHandler):
         with open(os.path.join(directory, f"{n}.tmp"), "wb") as f:
             f.write(b"".join(body))
         os.rename(os.path.join(directory, f"{n}.tmp"), os.path.join(directory, f"{n}.eml"))
+        if "wait" in options:
+            open(os.path.join(directory, "waiting"), "w").close()
+            while not os.path.exists(os.path.join(directory, "go")):
+                time.sleep(0.02)
         self.say("250 2.0.0 kept")
 
     def rcpt(self, line):
