@@ -25,7 +25,7 @@ uint64_t imap_keyword_bit(struct imap_keywords *k, struct slice name, bool may_a
         if (!ascii_is_graph(name.p[i]) || strchr("(){%*\"\\]", name.p[i])) return 0;
     }
     for (unsigned i = 0; i < k->n; i++) {
-        if (slice_ieq(slice_str(k->name[i]), name)) return (uint64_t)1 << (IMAP_KEYWORD_FIRST + i);
+        if (k->name[i] && slice_ieq(slice_str(k->name[i]), name)) return (uint64_t)1 << (IMAP_KEYWORD_FIRST + i);
     }
     if (!may_add || k->n == IMAP_KEYWORDS_MAX) return 0;
     if (!(k->name[k->n] = strndup(name.p, name.n))) return 0;
@@ -49,7 +49,7 @@ bool imap_flags_put(struct buf *out, uint64_t flags, const struct imap_keywords 
         is_first = false;
     }
     for (unsigned i = 0; k && i < k->n; i++) {
-        if (!(flags & (uint64_t)1 << (IMAP_KEYWORD_FIRST + i))) continue;
+        if (!k->name[i] || !(flags & (uint64_t)1 << (IMAP_KEYWORD_FIRST + i))) continue;
         if (!is_first) buf_addc(out, ' ');
         buf_add(out, slice_str(k->name[i]));
         is_first = false;

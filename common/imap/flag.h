@@ -21,12 +21,13 @@ enum {
 #define IMAP_DELETED ((uint64_t)1 << 3)
 #define IMAP_DRAFT ((uint64_t)1 << 4)
 #define IMAP_RECENT ((uint64_t)1 << 5) /* kept by the session, never stored by a client */
+#define IMAP_PASSED ((uint64_t)1 << 6) /* Maildir's "P": kept, never shown */
 #define IMAP_SYSTEM_FLAGS                                                                          \
     (IMAP_SEEN | IMAP_ANSWERED | IMAP_FLAGGED | IMAP_DELETED | IMAP_DRAFT) /* what may be stored   \
                                                                             */
 
 struct imap_keywords {
-    char *name[IMAP_KEYWORDS_MAX]; /* owned, NUL-terminated, as first written */
+    char *name[IMAP_KEYWORDS_MAX]; /* owned, as first written; NULL: the number is not in use */
     unsigned n;
 };
 

@@ -31,6 +31,7 @@
 #include "base/engine.h"
 #include "base/err.h"
 #include "imap/flag.h"
+#include "imap/rows.h"
 #include "sasl/server.h"
 
 enum {
@@ -90,22 +91,11 @@ enum {
     IMAP_USE_TRASH = 1 << 14
 };
 
-#define IMAP_SIZE_UNKNOWN UINT64_MAX
-
-/* One message of a view; also what the host hands over on SELECT and when mail arrives. */
-struct imap_msg {
-    uint32_t uid;
-    bool is_changed;      /* engine: flags to be told */
-    uint64_t flags;       /* IMAP_* bits, IMAP_RECENT if it is new to this session */
-    uint64_t size_bytes;  /* RFC822.SIZE: in the CRLF form; or IMAP_SIZE_UNKNOWN */
-    wall_t internal_date; /* INTERNALDATE */
-    uint64_t modseq;      /* kept for later (CONDSTORE) */
-};
-
 struct imap_mailbox_info {
     uint32_t uidvalidity, uidnext;
-    const struct imap_msg *msgs; /* in order of uid, copied by the engine */
-    size_t n_msgs;
+    struct imap_rows *rows;      /* shared with the engine, which changes its own copy only */
+    const char *const *keywords; /* NULL entries are free; keyword i is bit IMAP_KEYWORD_FIRST + i */
+    size_t n_keywords;
     bool is_read_only;     /* also when SELECT asked for writing */
     bool no_new_keywords;  /* else PERMANENTFLAGS has \* */
     uint64_t no_permanent; /* system flags that cannot be stored here */
@@ -249,7 +239,8 @@ bool imap_server_next(struct imap_server *s, struct imap_event *ev);
 bool imap_server_is_waiting(const struct imap_server *s);
 /* The user logged in, empty before. Lives as long as the engine. */
 struct slice imap_server_user(const struct imap_server *s);
-/* The keyword table of this session: which bit is which name. Names only get added. */
+/* The keywords of the selected mailbox: which bit is which name. Names only get added until the next
+ * SELECT. */
 struct imap_keywords *imap_server_keywords(struct imap_server *s);
 /* How many messages the client knows of, and the view itself (until the next call). */
 size_t imap_server_view(const struct imap_server *s, const struct imap_msg **msgs);

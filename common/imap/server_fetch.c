@@ -305,6 +305,7 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
     case ITEM_SIZE:
         if (size == IMAP_SIZE_UNKNOWN) {
             size = f->content.has_bytes ? imap_wire_size(f->content.bytes) : f->content.size_bytes;
+            if (!imap_view_own(s, 0)) return;
             s->msgs[f->index].size_bytes = size;
         }
         buf_addf(&s->out, "RFC822.SIZE %llu", (unsigned long long)size);

@@ -123,8 +123,9 @@ struct imap_server {
 
     /* the selected mailbox */
     bool is_selected, is_read_only;
-    struct imap_msg *msgs;
-    size_t n_msgs, cap_msgs;
+    struct imap_rows *rows; /* what the client knows of; never NULL while selected */
+    struct imap_msg *msgs;  /* rows->v, or NULL */
+    size_t n_msgs;
     size_t n_changed;
     uint32_t uidvalidity;
     uint64_t no_permanent;
@@ -160,6 +161,8 @@ void imap_run(struct imap_server *s);
 /* server_view.c */
 void imap_view_clear(struct imap_server *s);
 bool imap_view_open(struct imap_server *s, const struct imap_mailbox_info *info);
+/* Before s->msgs is changed; room for `cap` rows. False: it failed and the session ends. */
+bool imap_view_own(struct imap_server *s, size_t cap);
 /* Index of the first message with that UID or a higher one. */
 size_t imap_view_find(const struct imap_server *s, uint32_t uid);
 uint32_t imap_view_last_uid(const struct imap_server *s);

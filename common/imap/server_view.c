@@ -5,13 +5,14 @@
 enum { STEP_GONE, STEP_FRESH, STEP_FLAGS, STEP_END };
 
 void imap_view_clear(struct imap_server *s) {
-    free(s->msgs);
+    imap_rows_drop(s->rows);
+    s->rows = NULL;
     free(s->fresh);
     free(s->gone);
     free(s->going);
     s->msgs = s->fresh = NULL;
     s->gone = s->going = NULL;
-    s->n_msgs = s->cap_msgs = s->n_fresh = s->cap_fresh = s->n_gone = s->cap_gone = s->n_going = 0;
+    s->n_msgs = s->n_fresh = s->cap_fresh = s->n_gone = s->cap_gone = s->n_going = 0;
     s->n_changed = 0;
     s->is_selected = false;
 }
@@ -29,18 +30,30 @@ static bool grow(void **v, size_t *cap, size_t n, size_t size, size_t max) {
     return true;
 }
 
+static void adopt(struct imap_server *s) {
+    s->msgs = s->rows->v;
+    s->n_msgs = s->rows->n;
+}
+
+bool imap_view_own(struct imap_server *s, size_t cap) {
+    bool is_ok = imap_rows_own(&s->rows, cap);
+
+    if (is_ok) adopt(s);
+    else imap_fail(s, ERR_MEMORY, "Out of memory.");
+    return is_ok;
+}
+
 bool imap_view_open(struct imap_server *s, const struct imap_mailbox_info *info) {
     imap_view_clear(s);
-    if (info->n_msgs > IMAP_MESSAGES_MAX) return false;
-    s->cap_msgs = info->n_msgs ? info->n_msgs : 1;
-    if (!(s->msgs = calloc(s->cap_msgs, sizeof *s->msgs))) {
-        s->cap_msgs = 0;
-        return false;
-    }
-    for (size_t i = 0; i < info->n_msgs; i++) { // a host that breaks the order breaks only itself
-        if (!info->msgs[i].uid || info->msgs[i].uid <= imap_view_last_uid(s)) continue;
-        s->msgs[s->n_msgs] = info->msgs[i];
-        s->msgs[s->n_msgs++].is_changed = false;
+    if (info->rows->n > IMAP_MESSAGES_MAX) return false;
+    s->rows = imap_rows_share(info->rows);
+    adopt(s);
+    imap_keywords_release(&s->keywords);
+    for (size_t i = 0; i < info->n_keywords && i < IMAP_KEYWORDS_MAX; i++) {
+        const char *name = info->keywords[i];
+
+        s->keywords.name[i] = name ? strdup(name) : NULL;
+        s->keywords.n = (unsigned)i + 1;
     }
     s->uidvalidity = info->uidvalidity;
     s->no_permanent = info->no_permanent;
@@ -54,14 +67,7 @@ uint32_t imap_view_last_uid(const struct imap_server *s) {
 }
 
 size_t imap_view_find(const struct imap_server *s, uint32_t uid) {
-    size_t lo = 0, hi = s->n_msgs;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (s->msgs[mid].uid < uid) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo;
+    return s->rows ? imap_rows_find(s->rows, uid) : 0;
 }
 
 static size_t find_exact(const struct imap_server *s, uint32_t uid) {
@@ -158,7 +164,7 @@ void imap_server_push_expunged(struct imap_server *s, uint32_t uid) {
 static uint64_t expected(const struct imap_server *s, uint64_t flags) {
     if (s->store_mode == IMAP_STORE_ADD) return flags | s->store_flags;
     if (s->store_mode == IMAP_STORE_REMOVE) return flags & ~s->store_flags;
-    return s->store_flags | (flags & IMAP_RECENT);
+    return s->store_flags | (flags & (IMAP_RECENT | IMAP_PASSED));
 }
 
 void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags, uint64_t modseq) {
@@ -174,6 +180,7 @@ void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags,
         return;
     }
     if ((i = find_exact(s, uid)) == SIZE_MAX) return;
+    if (!imap_view_own(s, 0)) return;
     m = &s->msgs[i];
     flags |= m->flags & IMAP_RECENT; // that one is the session's own
     if (s->open == IMAP_EV_STORE) is_news = !s->is_silent || flags != expected(s, m->flags);
@@ -221,6 +228,7 @@ static bool tell_gone(struct imap_server *s) {
         if ((i = find_exact(s, uid)) == SIZE_MAX) continue;
         buf_addf(&s->out, "* %zu EXPUNGE\r\n", i + 1);
     }
+    if (!imap_view_own(s, 0)) return false;
     for (size_t i = 0, g = 0; i < s->n_msgs; i++) {
         while (g < s->n_going && s->going[g] < s->msgs[i].uid) g++;
         if (g < s->n_going && s->going[g] == s->msgs[i].uid) {
@@ -229,7 +237,7 @@ static bool tell_gone(struct imap_server *s) {
         }
         s->msgs[to++] = s->msgs[i];
     }
-    s->n_msgs = to;
+    s->n_msgs = s->rows->n = to;
     free(s->going);
     s->going = NULL;
     s->n_going = 0;
@@ -239,17 +247,16 @@ static bool tell_gone(struct imap_server *s) {
 static bool tell_fresh(struct imap_server *s) {
     size_t recent = 0;
 
-    for (size_t k = 0; k < s->n_fresh; k++) {
-        void *v = s->msgs;
+    size_t room = s->n_msgs + s->n_fresh;
 
+    /* By more than is needed when it must grow, so that it does not grow each time. */
+    if (room > s->rows->cap) room += room / 8;
+    if (!imap_view_own(s, room)) return false;
+    for (size_t k = 0; k < s->n_fresh; k++) {
         if (s->fresh[k].uid <= imap_view_last_uid(s)) continue;
-        if (!grow(&v, &s->cap_msgs, s->n_msgs, sizeof *s->msgs, IMAP_MESSAGES_MAX)) {
-            overflow(s);
-            return false;
-        }
-        s->msgs = v;
         s->msgs[s->n_msgs++] = s->fresh[k];
     }
+    s->rows->n = s->n_msgs;
     s->n_fresh = 0;
     for (size_t i = 0; i < s->n_msgs; i++) recent += (s->msgs[i].flags & IMAP_RECENT) != 0;
     buf_addf(&s->out, "* %zu EXISTS\r\n* %zu RECENT\r\n", s->n_msgs, recent);

@@ -91,7 +91,9 @@ static void close_message(struct imap_host *h) {
 static void close_box(struct imap_host *h) {
     h->session->watch = -1; /* it belongs to the mailbox */
     close_message(h);
-    mailbox_close(h->box);
+    store_append_abort(h->append); /* it may be borrowing the handle */
+    h->append = NULL;
+    mailbox_leave(h->box);
     h->box = NULL;
     h->name[0] = '\0';
 }
@@ -108,8 +110,9 @@ static void learn_keywords(struct imap_host *h) {
 }
 
 static uint64_t flags_to_imap(const struct imap_host *h, uint64_t flags) {
-    uint64_t out = flags & (IMAP_SYSTEM_FLAGS | IMAP_RECENT);
+    uint64_t out = flags & (IMAP_SYSTEM_FLAGS | IMAP_RECENT | IMAP_PASSED);
 
+    if (flags >> STORE_KEYWORD_FIRST == 0) return out;
     for (size_t i = 0; i < STORE_KEYWORDS_MAX; i++)
         if (flags >> (STORE_KEYWORD_FIRST + i) & 1) out |= h->to_imap[i];
     return out;
@@ -135,12 +138,11 @@ static enum err_code flags_to_store(struct imap_host *h, uint64_t flags, bool ma
     return OK;
 }
 
-static struct imap_msg message_to_imap(const struct imap_host *h, const struct mailbox_message *m) {
-    return (struct imap_msg){.uid = m->uid,
-                             .flags = flags_to_imap(h, m->flags),
-                             .size_bytes = m->size_wire,
-                             .internal_date = m->internal_date,
-                             .modseq = m->modseq};
+static struct imap_msg message_to_imap(const struct imap_host *h, const struct imap_msg *m) {
+    struct imap_msg msg = *m;
+
+    msg.flags = flags_to_imap(h, m->flags);
+    return msg;
 }
 
 /* The mailbox was deleted, renamed or replaced by somebody: what the client saw is gone. */
@@ -162,7 +164,7 @@ static void lose_box(struct imap_host *h) {
 /* Look what is new and tell the engine. */
 static enum err_code look(struct imap_host *h, struct err *e) {
     struct mailbox_changes ch;
-    const struct mailbox_message *v, *m;
+    const struct imap_msg *v, *m;
     size_t n;
     enum err_code code;
 
@@ -193,9 +195,6 @@ static bool is_selected(const struct imap_host *h, struct slice name) {
 
 static void on_select(struct imap_host *h, const struct imap_event *ev) {
     struct imap_mailbox_info info = {.is_read_only = ev->is_read_only};
-    const struct mailbox_message *v;
-    const char *const *names;
-    struct imap_msg *msgs;
     struct err e = {0};
 
     close_box(h);
@@ -205,23 +204,16 @@ static void on_select(struct imap_host *h, const struct imap_event *ev) {
         refuse(h, &e, S("NONEXISTENT"));
         return;
     }
-    v = mailbox_messages(h->box, &info.n_msgs);
-    msgs = calloc(info.n_msgs + 1, sizeof *msgs);
-    if (!msgs) {
-        close_box(h);
-        imap_server_no(h->engine, S("LIMIT"), S("No memory for this mailbox."));
-        return;
-    }
-    memset(h->to_imap, 0, sizeof h->to_imap);
-    learn_keywords(h);
-    for (size_t i = 0; i < info.n_msgs; i++) msgs[i] = message_to_imap(h, &v[i]);
+    info.rows = mailbox_rows(h->box);
+    info.n_keywords = mailbox_keywords(h->box, &info.keywords);
     info.uidvalidity = mailbox_uidvalidity(h->box);
     info.uidnext = mailbox_uidnext(h->box);
-    info.msgs = msgs;
-    info.no_new_keywords = mailbox_keywords(h->box, &names) >= STORE_KEYWORDS_MAX;
+    info.no_new_keywords = info.n_keywords >= STORE_KEYWORDS_MAX;
     snprintf(h->name, sizeof h->name, "%.*s", SP(ev->mailbox));
     imap_server_selected(h->engine, &info);
-    free(msgs);
+    /* The session's table begins as the mailbox' own. */
+    memset(h->to_imap, 0, sizeof h->to_imap);
+    learn_keywords(h);
 }
 
 static void on_poll(struct imap_host *h) {
@@ -275,7 +267,7 @@ static void on_list(struct imap_host *h, const struct imap_event *ev) {
  * file name nor index knows a size the message is read. */
 static enum err_code size_of(struct imap_host *h, struct slice name, uint64_t *sum, struct err *e) {
     struct mailbox *m;
-    const struct mailbox_message *v;
+    const struct imap_msg *v;
     size_t n;
     enum err_code code = mailbox_open(h->store, name, MAILBOX_READ, &m, e);
 
@@ -283,7 +275,7 @@ static enum err_code size_of(struct imap_host *h, struct slice name, uint64_t *s
     if (code != OK) return code;
     v = mailbox_messages(m, &n);
     for (size_t i = 0; i < n; i++) {
-        uint64_t size = v[i].size_wire;
+        uint64_t size = v[i].size_bytes;
 
         /* One that vanished meanwhile counts nothing. */
         if (size != STORE_SIZE_UNKNOWN || mailbox_size(m, v[i].uid, &size, NULL) == OK)
@@ -348,7 +340,7 @@ static void on_store(struct imap_host *h, const struct imap_event *ev) {
         return;
     }
     for (size_t i = 0; i < ev->n_uids; i++) {
-        const struct mailbox_message *m = mailbox_find(h->box, ev->uids[i]);
+        const struct imap_msg *m = mailbox_find(h->box, ev->uids[i]);
 
         if (m) imap_server_push_flags(h->engine, m->uid, flags_to_imap(h, m->flags), m->modseq);
     }
@@ -402,7 +394,8 @@ static void on_append(struct imap_host *h, const struct imap_event *ev) {
     store_append_abort(h->append);
     h->append = NULL;
     if (store_append_begin(h->store, ev->mailbox, ev->flags, ev->keywords, ev->n_keywords,
-                           ev->has_date ? ev->date : 0, &h->append, &e) != OK) {
+                           ev->has_date ? ev->date : 0, is_selected(h, ev->mailbox) ? h->box : NULL,
+                           &h->append, &e) != OK) {
         h->append = NULL;
         refuse(h, &e, S("TRYCREATE"));
         return;
@@ -422,7 +415,17 @@ static void on_append_end(struct imap_host *h) {
         refuse(h, &e, S("TRYCREATE"));
         return;
     }
-    if (is_selected(h, slice_str(h->append_to))) look(h, NULL);
+    if (is_selected(h, slice_str(h->append_to))) {
+        const struct imap_msg *m = mailbox_find(h->box, uid);
+
+        if (m) {
+            struct imap_msg msg = message_to_imap(h, m);
+
+            imap_server_push_new(h->engine, &msg);
+        } else {
+            look(h, NULL);
+        }
+    }
     imap_server_appended(h->engine, validity, uid);
 }
 

@@ -38,7 +38,7 @@ static void close_message(struct pop3_host *h) {
 
 static void close_drop(struct pop3_host *h) {
     close_message(h);
-    if (h->inbox) mailbox_close(h->inbox);
+    if (h->inbox) mailbox_leave(h->inbox);
     h->inbox = NULL;
     fd_close(&h->drop_fd);
     store_close(h->store);
@@ -61,7 +61,7 @@ static void refuse(struct pop3_host *h, const struct err *e) {
  * that vanishes meanwhile is left out. */
 static enum err_code list_drop(struct pop3_host *h, struct err *e) {
     size_t n;
-    const struct mailbox_message *m = mailbox_messages(h->inbox, &n);
+    const struct imap_msg *m = mailbox_messages(h->inbox, &n);
     enum err_code code;
 
     if (n > POP3_MESSAGES_MAX) n = POP3_MESSAGES_MAX;
@@ -71,7 +71,7 @@ static enum err_code list_drop(struct pop3_host *h, struct err *e) {
     h->count = 0;
     for (size_t i = 0; i < n; i++) {
         struct drop_message *d = &h->drop[h->count];
-        uint64_t size = m[i].size_wire;
+        uint64_t size = m[i].size_bytes;
 
         code = size == STORE_SIZE_UNKNOWN ? mailbox_size(h->inbox, m[i].uid, &size, e) : OK;
         if (code == ERR_NOT_FOUND) continue;

@@ -58,7 +58,7 @@ void mailbox_sweep(struct mailbox *m) {
         m->v[to] = m->v[i];
         m->f[to++] = m->f[i];
     }
-    m->n = to;
+    m->n = m->rows->n = to;
 }
 
 static void fsync_sub(struct mailbox *m, const char *sub, enum err_code *code, struct err *e) {
@@ -117,9 +117,12 @@ enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t 
                                 enum mailbox_flags_mode mode, uint64_t flags, struct err *e) {
     enum err_code code = read_only(m, e);
     uint64_t modseq = 0;
+    bool was_current;
 
+    if (code == OK) code = mailbox_own(m, e);
     if (code == OK) code = mailbox_lock(m, e);
     if (code != OK) return code;
+    was_current = mailbox_is_current(m);
     mailbox_index(m);
     index_begin(m->index);
     for (size_t k = 0; k < n && code == OK; k++) {
@@ -136,6 +139,7 @@ enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t 
         }
     }
     index_end(m->index);
+    mailbox_adopt_times(m, was_current);
     mailbox_unlock(m);
     return code;
 }
@@ -163,10 +167,13 @@ static bool remove_one(struct mailbox *m, size_t i, bool only_deleted, enum err_
 enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, bool only_deleted,
                               uint32_t *gone, size_t *n_gone, struct err *e) {
     enum err_code code = read_only(m, e);
+    bool was_current;
 
     *n_gone = 0;
+    if (code == OK) code = mailbox_own(m, e);
     if (code == OK) code = mailbox_lock(m, e);
     if (code != OK) return code;
+    was_current = mailbox_is_current(m);
     for (size_t k = 0; k < n && code == OK; k++) {
         size_t i = mailbox_at(m, uids[k]);
 
@@ -183,6 +190,7 @@ enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n,
         for (size_t k = 0; k < *n_gone; k++) index_remove(m->index, m->validity, gone[k]);
         index_end(m->index);
         mailbox_sweep(m);
+        mailbox_adopt_times(m, was_current);
         fsync_sub(m, "cur", &sync_code, NULL); /* it is removed either way */
     }
     mailbox_unlock(m);
@@ -205,98 +213,136 @@ static uint64_t translate(struct mailbox *m, struct mailbox *t, uint64_t flags,
     return out;
 }
 
-static void remove_links(struct mailbox *t, char **names, size_t n) {
+static void remove_links(struct mailbox *t, const struct newcomer *v, size_t n) {
     for (size_t k = 0; k < n; k++) {
         char path[FILE_NAME_MAX + 8];
 
-        snprintf(path, sizeof path, "cur/%s", names[k]);
+        snprintf(path, sizeof path, "cur/%s", v[k].name);
         unlinkat(t->fd, path, 0);
     }
 }
 
-/* The name of the copy in the target: allocated, or NULL with the code. */
-static char *copy_name(struct mailbox *m, size_t i, uint64_t flags, enum err_code *code,
-                       struct err *e) {
-    char path[FILE_NAME_MAX + 8], base[FILE_NAME_MAX], letters[48], *name = NULL;
+/* What a copy of message `i` will be in the target, which is not locked yet. */
+static enum err_code copy_plan(struct mailbox *m, size_t i, uint64_t flags, struct newcomer *out,
+                               struct err *e) {
+    char path[FILE_NAME_MAX + 8], base[FILE_NAME_MAX], letters[48];
+    enum err_code code;
     struct stat st;
-    uint64_t wire;
 
-    *code = mailbox_size(m, m->v[i].uid, &wire, e);
-    if (*code != OK) return NULL;
+    code = mailbox_size(m, m->v[i].uid, &out->size_wire, e);
+    if (code != OK) return code;
     mailbox_file(m, i, path);
-    if (fstatat(m->fd, path, &st, 0) != 0) {
-        *code = ERR_NOT_FOUND;
-        return NULL;
-    }
-    maildir_new_name(m->store, 0, S(""), (uint64_t)st.st_size, wire, base);
+    if (fstatat(m->fd, path, &st, 0) != 0) return ERR_NOT_FOUND;
+    maildir_new_name(m->store, 0, S(""), (uint64_t)st.st_size, out->size_wire, base);
     maildir_letters(flags, letters);
-    if (asprintf(&name, "%s:2,%s", base, letters) < 0) {
-        *code = no_memory(e);
-        return NULL;
+    out->date = st.st_mtim.tv_sec;
+    out->flags = flags;
+    return asprintf(&out->name, "%s:2,%s", base, letters) < 0 ? no_memory(e) : OK;
+}
+
+/* ERR_NOT_FOUND: it vanished. */
+static enum err_code copy_link(struct mailbox *m, size_t i, struct mailbox *t, const char *name,
+                               struct err *e) {
+    for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
+        char old[FILE_NAME_MAX + 8], now[FILE_NAME_MAX + 64];
+
+        mailbox_file(m, i, old);
+        snprintf(now, sizeof now, "cur/%s", name);
+        if (linkat(m->fd, old, t->fd, now, 0) == 0) return OK;
+        if (errno != ENOENT) return err_sys(e, "cannot copy a message");
+        if (!mailbox_refind(m, i)) return ERR_NOT_FOUND;
     }
-    return name;
+    return err_set(e, ERR_BUSY, "another program keeps renaming a message");
+}
+
+/* With the target locked: link all, give them UIDs, durable. */
+static enum err_code copy_all(struct mailbox *m, struct mailbox *t, struct newcomer *v, size_t n,
+                              uint32_t *from, uint32_t *to, size_t *n_done, struct err *e) {
+    const char **names = calloc(n + 1, sizeof *names);
+    size_t done = 0;
+    uint32_t first = 0;
+    bool was_current = mailbox_is_current(t);
+    enum err_code code = names ? uidlist_load(t, e) : no_memory(e);
+
+    for (size_t k = 0; k < n && code == OK; k++) {
+        size_t i = mailbox_at(m, from[k]);
+
+        code = i == SIZE_MAX ? ERR_NOT_FOUND : copy_link(m, i, t, v[k].name, e);
+        if (code == ERR_NOT_FOUND) { /* vanished */
+            code = OK;
+            continue;
+        }
+        if (code != OK) break;
+        if (done < k) {
+            char *name = v[done].name;
+
+            v[done].name = v[k].name;
+            v[k].name = name;
+            v[done].flags = v[k].flags;
+            v[done].size_wire = v[k].size_wire;
+            v[done].date = v[k].date;
+        }
+        from[done++] = from[k];
+    }
+    if (code == OK && done) fsync_sub(t, "cur", &code, e);
+    for (size_t k = 0; k < done; k++) names[k] = v[k].name;
+    if (code == OK && done) code = mailbox_assign(t, names, done, &first, e);
+    free(names);
+    if (code != OK) {
+        remove_links(t, v, done);
+        return code;
+    }
+    for (size_t k = 0; k < done; k++) to[k] = first + (uint32_t)k;
+    *n_done = done;
+    if (done) mailbox_adopt_times(t, was_current && mailbox_insert(t, v, done, first));
+    return OK;
 }
 
 enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice target,
                            bool is_move, uint32_t *uidvalidity, uint32_t *from, uint32_t *to,
                            size_t *n_done, struct err *e) {
     uint64_t map[STORE_KEYWORDS_MAX] = {0};
-    char **names = calloc(n + 1, sizeof *names);
-    size_t done = 0, n_gone;
+    struct newcomer *v = calloc(n + 1, sizeof *v);
+    size_t planned = 0, n_gone;
     struct mailbox *t = NULL;
     enum err_code code = is_move ? read_only(m, e) : OK;
 
     *n_done = 0;
-    if (!names) code = no_memory(e);
+    if (!v) code = no_memory(e);
     if (code == OK) code = mailbox_open(m->store, target, MAILBOX_READ, &t, e);
     for (size_t k = 0; k < n && code == OK; k++) {
         size_t i = mailbox_at(m, uids[k]);
 
         if (i == SIZE_MAX) continue;
         for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
-            char old[FILE_NAME_MAX + 8], now[FILE_NAME_MAX + 64];
+            uint64_t flags = translate(m, t, maildir_flags(m->f[i].name), map);
 
-            names[done] =
-                copy_name(m, i, translate(m, t, maildir_flags(m->f[i].name), map), &code, e);
-            if (!names[done]) break;
-            mailbox_file(m, i, old);
-            snprintf(now, sizeof now, "cur/%s", names[done]);
-            if (linkat(m->fd, old, t->fd, now, 0) == 0) {
-                from[done++] = uids[k];
-                break;
-            }
-            if (errno != ENOENT) code = err_sys(e, "cannot copy a message");
-            else if (!mailbox_refind(m, i)) code = ERR_NOT_FOUND;
-            free(names[done]);
-            names[done] = NULL;
-            if (code != OK) break;
+            code = copy_plan(m, i, flags, &v[planned], e);
+            if (code != ERR_NOT_FOUND || !mailbox_refind(m, i)) break;
         }
-        if (code == ERR_NOT_FOUND) code = OK; /* vanished */
+        if (code == OK) from[planned++] = uids[k];
+        else if (code == ERR_NOT_FOUND) code = OK; /* vanished */
     }
     if (t) {
-        if (code == OK && done) {
-            fsync_sub(t, "cur", &code, e);
-            if (code == OK) code = mailbox_lock(t, e);
+        *uidvalidity = t->validity;
+        if (code == OK && planned) {
+            code = mailbox_lock(t, e);
             if (code == OK) {
-                /* others' arrivals may have lines already, ours may too, if somebody synced */
-                code = mailbox_sync_locked(t, NULL, true, e);
+                code = copy_all(m, t, v, planned, from, to, n_done, e);
+                *uidvalidity = t->validity;
                 mailbox_unlock(t);
             }
-            for (size_t k = 0; k < done && code == OK; k++) to[k] = mailbox_uid_of(t, names[k]);
         }
-        *uidvalidity = t->validity;
-        if (code != OK) remove_links(t, names, done);
-        mailbox_close(t);
+        mailbox_leave(t);
     }
-    for (size_t k = 0; k < done; k++) free(names[k]);
-    free(names);
+    for (size_t k = 0; v && k < n; k++) free(v[k].name);
+    free(v);
     if (code != OK) return code;
-    *n_done = done;
-    if (is_move && done) {
-        uint32_t *removed = malloc(done * sizeof *removed);
+    if (is_move && *n_done) {
+        uint32_t *removed = malloc(*n_done * sizeof *removed);
 
         if (!removed) return no_memory(e);
-        code = mailbox_expunge(m, from, done, false, removed, &n_gone, e);
+        code = mailbox_expunge(m, from, *n_done, false, removed, &n_gone, e);
         free(removed);
     }
     return code;
@@ -306,6 +352,7 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
 
 struct store_append {
     struct mailbox *t;
+    bool is_borrowed; /* `t` is the handle of who appends */
     struct writer w;
     uint64_t flags;
     wall_t date;
@@ -315,16 +362,18 @@ struct store_append {
 
 enum err_code store_append_begin(struct store *s, struct slice mailbox, uint64_t flags,
                                  const struct slice *keywords, size_t n_keywords, wall_t date,
-                                 struct store_append **out, struct err *e) {
+                                 struct mailbox *open, struct store_append **out, struct err *e) {
     struct store_append *a = calloc(1, sizeof *a);
-    enum err_code code;
+    enum err_code code = OK;
 
     *out = NULL;
     if (!a) return err_set(e, ERR_MEMORY, "no memory for a message");
     a->w.fd = a->w.dir_fd = -1;
     a->date = date ? date : clock_wall();
     a->flags = flags & (STORE_SEEN | STORE_ANSWERED | STORE_FLAGGED | STORE_DELETED | STORE_DRAFT);
-    code = mailbox_open(s, mailbox, MAILBOX_READ, &a->t, e);
+    a->is_borrowed = open && open->mode == MAILBOX_WRITE;
+    if (a->is_borrowed) a->t = open;
+    else code = mailbox_open(s, mailbox, MAILBOX_READ, &a->t, e);
     for (size_t k = 0; k < n_keywords && code == OK; k++)
         a->flags |= mailbox_keyword_make(a->t, keywords[k], true);
     if (code == OK) code = writer_open(&a->w, a->t->fd, s, e);
@@ -345,51 +394,63 @@ enum err_code store_append_data(struct store_append *a, struct slice bytes, stru
 void store_append_abort(struct store_append *a) {
     if (!a) return;
     writer_abort(&a->w);
-    mailbox_close(a->t);
+    if (!a->is_borrowed) mailbox_leave(a->t);
     free(a);
+}
+
+/* Give the message in tmp/ its place and its UID; the mailbox is locked. */
+static enum err_code append_place(struct store_append *a, uint32_t *uid, struct err *e) {
+    char base[FILE_NAME_MAX], path[FILE_NAME_MAX + 64], letters[48];
+    struct mailbox *t = a->t;
+    bool was_current = mailbox_is_current(t);
+    /* Without flags it is new, so that the next reader sees it as recent; that may be who appends.
+     */
+    bool in_new = !a->flags && !a->is_borrowed;
+    struct newcomer v = {.in_new = in_new,
+                         .flags = a->flags | (a->is_borrowed ? STORE_RECENT : 0),
+                         .size_wire = a->w.wire,
+                         .date = a->date};
+    const char *name = path + 4;
+    enum err_code code = uidlist_load(t, e);
+
+    if (code != OK) return code;
+    maildir_new_name(t->store, 0, S(""), a->w.stored, a->w.wire, base);
+    maildir_letters(a->flags, letters);
+    if (in_new) snprintf(path, sizeof path, "new/%s", base);
+    else snprintf(path, sizeof path, "cur/%s:2,%s", base, letters);
+    if (renameat(t->fd, a->w.tmp, t->fd, path) != 0) return err_sys(e, "cannot store a message");
+    a->w.tmp[0] = '\0';
+    fsync_sub(t, in_new ? "new" : "cur", &code, e);
+    if (code == OK) code = mailbox_assign(t, &name, 1, uid, e);
+    if (code != OK) {
+        unlinkat(t->fd, path, 0);
+        return code;
+    }
+    v.name = strdup(name);
+    mailbox_adopt_times(t, was_current && v.name && mailbox_insert(t, &v, 1, *uid));
+    free(v.name);
+    return OK;
 }
 
 enum err_code store_append_end(struct store_append *a, uint32_t *uidvalidity, uint32_t *uid,
                                struct err *e) {
-    char base[FILE_NAME_MAX], path[FILE_NAME_MAX + 64], letters[48];
-    struct mailbox *t = a->t;
     enum err_code code = a->code;
-    bool is_locked = false, is_there = false;
     int fd;
 
     *uid = 0;
     if (code != OK && e) *e = a->err;
     if (code == OK) code = writer_end(&a->w, a->date, e);
     if (code == OK) {
-        fd = openat(t->fd, a->w.tmp, O_RDONLY | O_CLOEXEC);
+        fd = openat(a->t->fd, a->w.tmp, O_RDONLY | O_CLOEXEC);
         if (fd < 0 || fsync(fd) != 0) code = err_sys(e, "cannot sync a message");
         fd_close(&fd);
     }
+    if (code == OK) code = mailbox_lock(a->t, e);
     if (code == OK) {
-        maildir_new_name(t->store, 0, S(""), a->w.stored, a->w.wire, base);
-        maildir_letters(a->flags, letters);
-        /* without flags it is new, so that the next reader sees it as recent */
-        if (a->flags) snprintf(path, sizeof path, "cur/%s:2,%s", base, letters);
-        else snprintf(path, sizeof path, "new/%s", base);
-        code = mailbox_lock(t, e);
-        is_locked = code == OK;
+        code = append_place(a, uid, e);
+        mailbox_unlock(a->t);
     }
-    if (code == OK) code = mailbox_sync_locked(t, NULL, false, e);
-    if (code == OK) {
-        if (renameat(t->fd, a->w.tmp, t->fd, path) != 0)
-            code = err_sys(e, "cannot store a message");
-        else is_there = true;
-    }
-    if (is_there) {
-        const char *name = base;
-
-        a->w.tmp[0] = '\0';
-        fsync_sub(t, a->flags ? "cur" : "new", &code, e);
-        if (code == OK) code = mailbox_assign(t, &name, 1, uid, e);
-        if (code != OK) unlinkat(t->fd, path, 0);
-    }
-    if (is_locked) mailbox_unlock(t);
-    *uidvalidity = t->validity;
+    *uidvalidity = a->t->validity;
     store_append_abort(a);
     return code;
 }

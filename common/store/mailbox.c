@@ -14,6 +14,9 @@
 /* Directory times have the grain of the kernel's tick: a scan this fresh may have missed a change.
  */
 #define GRAIN_NS ((int64_t)50 * 1000 * 1000)
+/* After a change of our own the snapshot has it, and only what others did within the same grain
+ * without our lock is unknown: that is looked for once, this much later. */
+#define ADOPTED_NS ((int64_t)1000 * 1000 * 1000)
 
 static int64_t time_ns(const struct timespec *t) {
     return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
@@ -38,11 +41,11 @@ struct index *mailbox_index(struct mailbox *m) {
 }
 
 void mailbox_index_put(struct mailbox *m, size_t i) {
-    const struct mailbox_message *v = &m->v[i];
+    const struct imap_msg *v = &m->v[i];
     struct index_row r = {.uid = v->uid,
                           .flags = v->flags & ~STORE_RECENT,
                           .modseq = v->modseq,
-                          .size_wire = v->size_wire,
+                          .size_wire = v->size_bytes,
                           .internal_date = v->internal_date};
 
     index_put(m->index, m->validity, &r);
@@ -223,16 +226,16 @@ static void take_row(void *ctx, const struct index_row *r) {
 }
 
 /* Facts of a file that neither snapshot nor index knows. */
-static void look_at_file(struct mailbox *m, struct mailbox_message *v, const struct mailfile *f) {
+static void look_at_file(struct mailbox *m, struct imap_msg *v, const struct mailfile *f) {
     char path[FILE_NAME_MAX + 8];
     struct stat st;
 
-    v->size_wire = maildir_number(f->name, 'W');
+    v->size_bytes = maildir_number(f->name, 'W');
     snprintf(path, sizeof path, "%s/%s", f->in_new ? "new" : "cur", f->name);
     if (fstatat(m->fd, path, &st, 0) != 0) return;
     v->internal_date = st.st_mtim.tv_sec;
     /* a name whose size is not that of the file is not believed */
-    if (maildir_number(f->name, 'S') != (uint64_t)st.st_size) v->size_wire = STORE_SIZE_UNKNOWN;
+    if (maildir_number(f->name, 'S') != (uint64_t)st.st_size) v->size_bytes = STORE_SIZE_UNKNOWN;
 }
 
 /* new/X becomes cur/X:2, with what flags it has. */
@@ -254,7 +257,8 @@ static void move_to_cur(struct mailbox *m, struct found *f) {
 
 static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_changes *ch,
                            struct err *e) {
-    struct mailbox_message *v = calloc(s->n + 1, sizeof *v);
+    struct imap_rows *made = imap_rows_new(s->n);
+    struct imap_msg *v = made ? made->v : NULL;
     struct mailfile *f = calloc(s->n + 1, sizeof *f);
     uint32_t *expunged = calloc(m->n + 1, sizeof *expunged);
     uint32_t *changed = calloc(m->n + 1, sizeof *changed);
@@ -264,7 +268,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     struct rows rows = {NULL, 0, 0};
 
     if (!v || !f || !expunged || !changed || !is_dirty) {
-        free(v);
+        imap_rows_drop(made);
         free(f);
         free(expunged);
         free(changed);
@@ -279,6 +283,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
         uint64_t flags;
         const struct index_row *r = NULL;
 
+        v[i] = (struct imap_msg){.uid = uid};
         for (; old < m->n && m->v[old].uid < uid; old++) expunged[n_expunged++] = m->v[old].uid;
         while (row < rows.n && rows.v[row].uid < uid) row++;
         if (row < rows.n && rows.v[row].uid == uid) r = &rows.v[row];
@@ -291,12 +296,11 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
         f[i] = (struct mailfile){.name = s->v[i].name, .in_new = s->v[i].in_new};
         s->v[i].name = NULL;
         flags = maildir_flags(f[i].name);
-        v[i].uid = uid;
         if (old < m->n && m->v[old].uid == uid) {
             uint64_t before = m->v[old].flags & ~STORE_RECENT;
 
             v[i].flags |= m->v[old].flags & STORE_RECENT;
-            v[i].size_wire = m->v[old].size_wire;
+            v[i].size_bytes = m->v[old].size_bytes;
             v[i].internal_date = m->v[old].internal_date;
             v[i].modseq = m->v[old].modseq;
             if (before != flags) {
@@ -307,7 +311,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
         } else {
             n_new++;
             if (r) {
-                v[i].size_wire = r->size_wire;
+                v[i].size_bytes = r->size_wire;
                 v[i].internal_date = r->internal_date;
             } else {
                 look_at_file(m, &v[i], &f[i]);
@@ -326,8 +330,15 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     if (n_expunged && !modseq) mailbox_bump(m);
 
     for (size_t i = 0; i < m->n; i++) free(m->f[i].name);
-    free(m->v);
+    made->n = s->n;
+    m->has_recent = m->has_new = false;
+    for (size_t i = 0; i < s->n; i++) {
+        m->has_recent |= (v[i].flags & STORE_RECENT) != 0;
+        m->has_new |= f[i].in_new;
+    }
+    imap_rows_drop(m->rows);
     free(m->f);
+    m->rows = made;
     m->v = v;
     m->f = f;
     m->n = s->n;
@@ -362,6 +373,65 @@ static void directory_times(struct mailbox *m, int64_t *new_changed, int64_t *cu
     *cur_changed = fstatat(m->fd, "cur", &st, 0) == 0 ? time_ns(&st.st_mtim) : 0;
 }
 
+/* Is the directory as the snapshot has it? Asked under the lock before a change of our own. */
+bool mailbox_is_current(struct mailbox *m) {
+    int64_t new_changed, cur_changed;
+
+    directory_times(m, &new_changed, &cur_changed);
+    return cur_changed && new_changed == m->new_changed && cur_changed == m->cur_changed &&
+           !m->scan_again_at;
+}
+
+void mailbox_adopt_times(struct mailbox *m, bool was_current) {
+    if (!was_current) return;
+    directory_times(m, &m->new_changed, &m->cur_changed);
+    m->scan_again_at = clock_wall_us() * 1000 + ADOPTED_NS;
+}
+
+bool mailbox_insert(struct mailbox *m, struct newcomer *v, size_t n, uint32_t first_uid) {
+    size_t room = m->n + n;
+    struct mailfile *f;
+    uint64_t modseq;
+
+    if (room > m->rows->cap) room += room / 8;
+    f = room > m->rows->cap ? realloc(m->f, (room + 1) * sizeof *f) : m->f;
+    if (!f) return false;
+    m->f = f;
+    if (!imap_rows_own(&m->rows, room)) return false;
+    m->v = m->rows->v;
+    modseq = mailbox_bump(m);
+    index_begin(mailbox_index(m));
+    for (size_t i = 0; i < n; i++) {
+        m->v[m->n] = (struct imap_msg){.uid = first_uid + (uint32_t)i,
+                                       .flags = v[i].flags,
+                                       .size_bytes = v[i].size_wire,
+                                       .internal_date = v[i].date,
+                                       .modseq = modseq};
+        m->f[m->n] = (struct mailfile){.name = v[i].name, .in_new = v[i].in_new};
+        v[i].name = NULL;
+        m->has_recent |= (v[i].flags & STORE_RECENT) != 0;
+        m->has_new |= v[i].in_new;
+        m->rows->n = ++m->n;
+        mailbox_index_put(m, m->n - 1);
+    }
+    index_end(m->index);
+    return true;
+}
+
+enum err_code mailbox_own(struct mailbox *m, struct err *e) {
+    if (!imap_rows_own(&m->rows, 0)) return no_memory(e);
+    m->v = m->rows->v;
+    return OK;
+}
+
+/* Nothing was done to the directory since the last scan, as far as its times can tell. */
+static bool is_unchanged(const struct mailbox *m, int64_t new_changed, int64_t cur_changed) {
+    if (!new_changed || new_changed != m->new_changed || cur_changed != m->cur_changed)
+        return false;
+    if (m->scan_again_at) return clock_wall_us() * 1000 < m->scan_again_at;
+    return new_changed + GRAIN_NS < m->scanned_at && cur_changed + GRAIN_NS < m->scanned_at;
+}
+
 enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch, bool force,
                                   struct err *e) {
     struct scan s = {NULL, 0, 0, NULL, false};
@@ -372,9 +442,7 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     if (ch) *ch = (struct mailbox_changes){.first_new = m->n};
     directory_times(m, &new_changed, &cur_changed);
     if (!cur_changed) return err_set(e, ERR_NOT_FOUND, "the mailbox was removed");
-    if (!force && new_changed && new_changed == m->new_changed && cur_changed == m->cur_changed &&
-        new_changed + GRAIN_NS < m->scanned_at && cur_changed + GRAIN_NS < m->scanned_at)
-        return OK;
+    if (!force && is_unchanged(m, new_changed, cur_changed)) return OK;
     code = uidlist_load(m, e);
     if (code != OK) return code;
     if (validity && validity != m->validity) m->is_replaced = true;
@@ -382,6 +450,7 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
         return err_set(e, ERR_NOT_FOUND, "the mailbox was replaced by another of that name");
     keywords_read(m);
     m->scanned_at = clock_wall_us() * 1000;
+    m->scan_again_at = 0;
     code = scan(m, &s, e);
     if (code == OK) code = merge(m, &s, ch, e);
     for (size_t i = 0; i < s.n; i++) free(s.v[i].name);
@@ -448,47 +517,80 @@ static void clean_tmp(struct mailbox *m) {
 
 /* --- handles ---------------------------------------------------------------------------------- */
 
+static enum err_code make_handle(struct store *s, const char *dir, int fd, struct mailbox **out,
+                                 struct err *e) {
+    struct mailbox *m = calloc(1, sizeof *m);
+    enum err_code code = OK;
+
+    *out = m;
+    if (!m) {
+        fd_close(&fd);
+        return no_memory(e);
+    }
+    m->store = s;
+    m->fd = fd;
+    m->lock_fd = m->watch_fd = -1;
+    snprintf(m->dir, sizeof m->dir, "%s", dir);
+    buf_init(&m->uid_text, UIDLIST_MAX);
+    m->rows = imap_rows_new(0);
+    if (!m->rows) return no_memory(e);
+    m->v = m->rows->v;
+    if (faccessat(m->fd, "cur", F_OK, 0) != 0) code = maildir_make(s, m->dir, e);
+    if (code != OK) return code;
+    m->lock_fd = openat(m->fd, "postbag-lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (m->lock_fd < 0) return err_sys(e, "cannot open postbag-lock");
+    fd_own_like(m->lock_fd, m->fd);
+    return OK;
+}
+
 enum err_code mailbox_open(struct store *s, struct slice name, enum mailbox_mode mode,
                            struct mailbox **out, struct err *e) {
-    struct mailbox *m = calloc(1, sizeof *m);
-    enum err_code code;
+    char dir[FILE_NAME_MAX];
+    struct mailbox *m = NULL;
+    bool is_left = false;
+    enum err_code code = maildir_name(name, dir, e);
+    int fd = -1;
 
     *out = NULL;
-    if (!m) return no_memory(e);
-    m->store = s;
-    m->mode = mode;
-    m->fd = m->lock_fd = m->watch_fd = -1;
-    buf_init(&m->uid_text, UIDLIST_MAX);
-    code = maildir_name(name, m->dir, e);
-    if (code == OK) code = maildir_open(s, m->dir, &m->fd, e);
-    if (code == OK && faccessat(m->fd, "cur", F_OK, 0) != 0) code = maildir_make(s, m->dir, e);
-    if (code == OK) {
-        m->lock_fd = openat(m->fd, "postbag-lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (m->lock_fd >= 0) fd_own_like(m->lock_fd, m->fd);
-        if (m->lock_fd < 0) code = err_sys(e, "cannot open postbag-lock");
+    if (code == OK) code = maildir_open(s, dir, &fd, e);
+    if (code != OK) return code;
+    m = pool_take(s, dir, fd);
+    if (m) {
+        is_left = true;
+        fd_close(&fd);
+    } else {
+        code = make_handle(s, dir, fd, &m, e);
     }
+    if (code == OK) m->mode = mode;
     if (code == OK) code = mailbox_lock(m, e);
     if (code == OK) {
-        code = mailbox_sync_locked(m, NULL, true, e);
+        /* Who may write moves what is new. */
+        bool must_scan = !is_left || (m->has_new && mode == MAILBOX_WRITE);
+
+        code = mailbox_sync_locked(m, NULL, must_scan, e);
         mailbox_unlock(m);
     }
+    if (code != OK && is_left) { /* it was replaced: what was left means nothing */
+        mailbox_free(m);
+        return mailbox_open(s, name, mode, out, e);
+    }
     if (code != OK) {
-        mailbox_close(m);
+        mailbox_free(m);
         return code;
     }
-    if (mode == MAILBOX_WRITE) clean_tmp(m);
+    if (mode == MAILBOX_WRITE && !is_left) clean_tmp(m);
     *out = m;
     return OK;
 }
 
-void mailbox_close(struct mailbox *m) {
+void mailbox_free(struct mailbox *m) {
     if (!m) return;
     mailbox_cache_flush(m);
     free(m->cached);
     index_close(m->index);
     for (size_t i = 0; i < m->n; i++) free(m->f[i].name);
     for (size_t k = 0; k < STORE_KEYWORDS_MAX; k++) free(m->keywords[k]);
-    free(m->v);
+    imap_rows_drop(m->rows);
     free(m->f);
     free(m->known);
     free(m->hash);
@@ -501,7 +603,13 @@ void mailbox_close(struct mailbox *m) {
     free(m);
 }
 
-const struct mailbox_message *mailbox_messages(const struct mailbox *m, size_t *n) {
+void mailbox_close(struct mailbox *m) { mailbox_free(m); }
+
+struct imap_rows *mailbox_rows(const struct mailbox *m) {
+    return m->rows;
+}
+
+const struct imap_msg *mailbox_messages(const struct mailbox *m, size_t *n) {
     *n = m->n;
     return m->v;
 }
@@ -518,7 +626,7 @@ size_t mailbox_at(const struct mailbox *m, uint32_t uid) {
     return lo < m->n && m->v[lo].uid == uid ? lo : SIZE_MAX;
 }
 
-const struct mailbox_message *mailbox_find(const struct mailbox *m, uint32_t uid) {
+const struct imap_msg *mailbox_find(const struct mailbox *m, uint32_t uid) {
     size_t i = mailbox_at(m, uid);
 
     return i == SIZE_MAX ? NULL : &m->v[i];
@@ -559,7 +667,7 @@ enum err_code mailbox_status(struct store *s, struct slice name, struct mailbox_
     for (size_t i = 0; i < m->n; i++) {
         out->recent += m->f[i].in_new;
         out->unseen += !(m->v[i].flags & STORE_SEEN);
-        if (m->v[i].size_wire != STORE_SIZE_UNKNOWN) out->size_bytes += m->v[i].size_wire;
+        if (m->v[i].size_bytes != STORE_SIZE_UNKNOWN) out->size_bytes += m->v[i].size_bytes;
     }
     mailbox_close(m);
     return OK;

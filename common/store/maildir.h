@@ -44,12 +44,15 @@ struct mailbox {
     char dir[FILE_NAME_MAX]; /* below the root */
     enum mailbox_mode mode;
     int fd, lock_fd, watch_fd;
+    bool has_recent;  /* some row has STORE_RECENT */
+    bool has_new;     /* some file is in new/ */
     bool is_replaced; /* the uidlist is another one now: nothing here holds any more */
     uint32_t validity, next;
     uint64_t highest;
 
-    struct mailbox_message *v; /* the snapshot */
-    struct mailfile *f;        /* the same index */
+    struct imap_rows *rows; /* the snapshot, never NULL; see mailbox_own */
+    struct imap_msg *v;     /* rows->v */
+    struct mailfile *f;     /* the same index */
     size_t n;
 
     struct buf uid_text; /* content of the uidlist as last read */
@@ -64,6 +67,7 @@ struct mailbox {
     int64_t keywords_changed; /* mtime in ns */
 
     int64_t new_changed, cur_changed, scanned_at; /* mtimes at the last scan, and its time, ns */
+    int64_t scan_again_at; /* what changed in the grain of our own change shows then; 0: no need */
     bool has_index;
     struct index *index;
     struct cached *cached;
@@ -139,6 +143,28 @@ uint64_t mailbox_bump(struct mailbox *m);
 /* sync with the lock held already. */
 enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch, bool force,
                                   struct err *e);
+/* A message that was put into the directory, or is about to be. */
+struct newcomer {
+    char *name; /* of the file; taken over by mailbox_insert */
+    bool in_new;
+    uint64_t flags, size_wire;
+    wall_t date;
+};
+/* Take `n` new files, which have the UIDs from `first_uid` on, into snapshot and index; the lock is
+ * held, and mailbox_is_current was true before they came. False: no memory, the next sync sees
+ * them. */
+bool mailbox_insert(struct mailbox *m, struct newcomer *v, size_t n, uint32_t first_uid);
+/* Before and after a change that we make to directory and snapshot alike, lock held: then the next
+ * sync need not read the directory for it. */
+bool mailbox_is_current(struct mailbox *m);
+void mailbox_adopt_times(struct mailbox *m, bool was_current);
+/* Before `v` is changed: others may share it. ERR_MEMORY. */
+enum err_code mailbox_own(struct mailbox *m, struct err *e);
+/* A handle that was left for that directory (an open descriptor) by a store with the same root, or
+ * NULL; it must be synced before use. */
+struct mailbox *pool_take(struct store *s, const char *dir, int fd);
+/* Close and free whatever a handle has. */
+void mailbox_free(struct mailbox *m);
 /* Index of a uid in the snapshot, or SIZE_MAX. */
 size_t mailbox_at(const struct mailbox *m, uint32_t uid);
 /* "cur/NAME" or "new/NAME" of a message. */

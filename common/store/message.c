@@ -78,18 +78,22 @@ enum err_code mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *size, stru
     size_t i = mailbox_at(m, uid);
     struct message msg;
     enum err_code code;
+    uint64_t wire;
 
     if (i == SIZE_MAX) return gone(e);
-    if (m->v[i].size_wire == STORE_SIZE_UNKNOWN) {
+    if (m->v[i].size_bytes == STORE_SIZE_UNKNOWN) {
         code = message_open(m, uid, &msg, e);
         if (code != OK) return code;
-        m->v[i].size_wire = store_wire_size(msg.bytes);
+        wire = store_wire_size(msg.bytes);
         message_close(&msg);
+        code = mailbox_own(m, e);
+        if (code != OK) return code;
+        m->v[i].size_bytes = wire;
         index_begin(mailbox_index(m));
         mailbox_index_put(m, i);
         index_end(m->index);
     }
-    *size = m->v[i].size_wire;
+    *size = m->v[i].size_bytes;
     return OK;
 }
 

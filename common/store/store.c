@@ -451,7 +451,7 @@ enum err_code store_delete(struct store *s, struct slice name, struct err *e) {
 
 static enum err_code rename_inbox(struct store *s, struct slice to, struct err *e) {
     struct mailbox *m;
-    const struct mailbox_message *v;
+    const struct imap_msg *v;
     uint32_t *uids, validity;
     size_t n, done;
     enum err_code code = store_create(s, to, e);

@@ -37,7 +37,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/moment.h"
+#include "imap/rows.h"
 
 enum {
     STORE_NAME_MAX = 1000,         /* bytes of a mailbox name; on disk 255 */
@@ -51,18 +51,18 @@ enum {
     STORE_TMP_AGE_S = 36 * 3600,    /* older files in tmp/ are what a crash left, and go */
     STORE_KEY_MAX = 100,            /* bytes of a delivery key */
     STORE_LOCK_WAIT_MS = 10 * 1000, /* then ERR_BUSY */
-    STORE_KEYWORD_FIRST = 8
+    STORE_KEYWORD_FIRST = IMAP_KEYWORD_FIRST
 };
 
-/* Flags: the system ones have the bits of imap/flag.h; keyword i of the mailbox is bit
- * STORE_KEYWORD_FIRST + i, see mailbox_keywords. */
-#define STORE_SEEN ((uint64_t)1 << 0)
-#define STORE_ANSWERED ((uint64_t)1 << 1)
-#define STORE_FLAGGED ((uint64_t)1 << 2)
-#define STORE_DELETED ((uint64_t)1 << 3)
-#define STORE_DRAFT ((uint64_t)1 << 4)
-#define STORE_RECENT ((uint64_t)1 << 5) /* this handle is the first to see it; not stored */
-#define STORE_PASSED ((uint64_t)1 << 6) /* Maildir "P"; kept, not shown by IMAP */
+/* Flags are those of imap/flag.h; keyword i of the mailbox is bit STORE_KEYWORD_FIRST + i, see
+ * mailbox_keywords. STORE_RECENT: this handle is the first to see it; not stored. */
+#define STORE_SEEN IMAP_SEEN
+#define STORE_ANSWERED IMAP_ANSWERED
+#define STORE_FLAGGED IMAP_FLAGGED
+#define STORE_DELETED IMAP_DELETED
+#define STORE_DRAFT IMAP_DRAFT
+#define STORE_RECENT IMAP_RECENT
+#define STORE_PASSED IMAP_PASSED
 
 /* What a mailbox is for (RFC 6154); the bits of imap/server.h. */
 enum {
@@ -165,21 +165,22 @@ enum mailbox_mode {
 enum err_code mailbox_open(struct store *s, struct slice name, enum mailbox_mode mode,
                            struct mailbox **out, struct err *e);
 void mailbox_close(struct mailbox *m);
+/* The same, but the snapshot is kept for a while for who opens it next: to read a large mailbox
+ * again takes a hundred times as long as to see that nothing changed. At most POOL_MAX mailboxes
+ * and POOL_BYTES_MAX in a process. */
+void mailbox_leave(struct mailbox *m);
+/* Close what was left. At the end of a process, or before memory is counted. */
+void mailbox_forget_left(void);
 
-#define STORE_SIZE_UNKNOWN UINT64_MAX
+#define STORE_SIZE_UNKNOWN IMAP_SIZE_UNKNOWN
 
-struct mailbox_message {
-    uint32_t uid;
-    uint64_t flags;     /* STORE_RECENT included */
-    uint64_t size_wire; /* RFC822.SIZE, or STORE_SIZE_UNKNOWN: mailbox_size finds it */
-    wall_t internal_date;
-    uint64_t modseq;
-};
-/* The snapshot, by ascending uid; valid until the next call that changes it (sync, set_flags,
- * expunge, copy with is_move). */
-const struct mailbox_message *mailbox_messages(const struct mailbox *m, size_t *n);
+/* The snapshot, by ascending uid; a size may be STORE_SIZE_UNKNOWN (mailbox_size finds it). Valid
+ * until the next call that changes it (sync, set_flags, expunge, copy with is_move). */
+const struct imap_msg *mailbox_messages(const struct mailbox *m, size_t *n);
+/* The same as rows that can be shared; borrowed until that call. */
+struct imap_rows *mailbox_rows(const struct mailbox *m);
 /* One of them, or NULL. */
-const struct mailbox_message *mailbox_find(const struct mailbox *m, uint32_t uid);
+const struct imap_msg *mailbox_find(const struct mailbox *m, uint32_t uid);
 uint32_t mailbox_uidvalidity(const struct mailbox *m);
 uint32_t mailbox_uidnext(const struct mailbox *m);
 uint64_t mailbox_highest_modseq(const struct mailbox *m);
@@ -226,10 +227,13 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
 
 /* APPEND: bytes come in pieces, in CRLF or LF; then end or abort. The mailbox need not be open. */
 struct store_append;
-/* ERR_NOT_FOUND: no such mailbox. `date` 0: now. `keywords` are names. */
+/* ERR_NOT_FOUND: no such mailbox. `date` 0: now. `keywords` are names. `open`: the caller's own
+ * handle of that mailbox, which stays open until the end and is brought up to date by it unless
+ * others changed the mailbox too (then mailbox_find has not the new message before the next sync),
+ * or NULL. */
 enum err_code store_append_begin(struct store *s, struct slice mailbox, uint64_t flags,
                                  const struct slice *keywords, size_t n_keywords, wall_t date,
-                                 struct store_append **out, struct err *e);
+                                 struct mailbox *open, struct store_append **out, struct err *e);
 /* An error is final and kept for the end. */
 enum err_code store_append_data(struct store_append *a, struct slice bytes, struct err *e);
 /* Durable and visible on OK. Frees `a` in any case. */

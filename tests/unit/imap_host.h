@@ -123,18 +123,20 @@ static inline void host_store(struct host *h, const struct imap_event *ev) {
 }
 
 static inline void host_select(struct host *h, const struct imap_event *ev) {
-    struct imap_msg msgs[HOST_MESSAGES_MAX];
-    struct imap_mailbox_info info = {.uidvalidity = 7, .uidnext = h->uidnext, .msgs = msgs};
+    struct imap_rows *rows = imap_rows_new(HOST_MESSAGES_MAX);
+    struct imap_mailbox_info info = {.uidvalidity = 7, .uidnext = h->uidnext, .rows = rows};
 
     if (!slice_eq(ev->mailbox, S("INBOX"))) {
         imap_server_no(h->s, S("NONEXISTENT"), S("No such mailbox."));
+        imap_rows_drop(rows);
         return;
     }
     for (size_t i = 0; i < h->n && !h->is_empty; i++) {
-        if (!h->v[i].is_gone) msgs[info.n_msgs++] = h->v[i].m;
+        if (!h->v[i].is_gone) rows->v[rows->n++] = h->v[i].m;
     }
     info.is_read_only = ev->is_read_only;
     imap_server_selected(h->s, &info);
+    imap_rows_drop(rows);
 }
 
 static inline void host_copy(struct host *h, const struct imap_event *ev) {

@@ -188,8 +188,8 @@ static void large_fetch_holds_little(void **state) {
     enum { BIG = 20 * 1024 * 1024 };
     struct imap_config cfg = {.preauth_user = S_INIT("joe"), .message_size_max = 1};
     struct imap_server *s = imap_server_new(&cfg, 0);
-    struct imap_msg m = {.uid = 1, .flags = IMAP_SEEN, .size_bytes = IMAP_SIZE_UNKNOWN};
-    struct imap_mailbox_info info = {.uidvalidity = 1, .uidnext = 2, .msgs = &m, .n_msgs = 1};
+    struct imap_rows *rows = imap_rows_new(1);
+    struct imap_mailbox_info info = {.uidvalidity = 1, .uidnext = 2, .rows = rows};
     struct imap_content content = {.has_bytes = true};
     struct slice in = S("a SELECT INBOX\r\nb FETCH 1 (RFC822.SIZE BODY[])\r\n");
     char *big = malloc(BIG);
@@ -198,6 +198,9 @@ static void large_fetch_holds_little(void **state) {
 
     (void)state;
     assert_non_null(s);
+    assert_non_null(rows);
+    rows->v[rows->n++] =
+        (struct imap_msg){.uid = 1, .flags = IMAP_SEEN, .size_bytes = IMAP_SIZE_UNKNOWN};
     assert_non_null(big);
     for (size_t i = 0; i < BIG; i++) big[i] = i % 64 == 63 ? '\n' : 'x';
     content.bytes = slice_of(big, BIG);
@@ -222,6 +225,7 @@ static void large_fetch_holds_little(void **state) {
     assert_true(total > BIG + BIG / 64);
     assert_true(peak < IMAP_OUT_LOW + IMAP_CHUNK_MAX + 4096);
     imap_server_free(s);
+    imap_rows_drop(rows);
     free(big);
 }
 

@@ -96,7 +96,7 @@ static void a_message_is_stored_and_read(void **state) {
     struct slice parts[] = {S("Return-Path: <a@b>\r\n"), S("Subject: x\r\n\r\nbo"), S("dy\r"),
                             S("\nend\n")};
     struct delivery d = {.parts = parts, .n_parts = 4, .date = 1000000000};
-    const struct mailbox_message *v;
+    const struct imap_msg *v;
     struct mailbox_changes ch;
     struct store_wire w;
     struct mailbox *m;
@@ -113,13 +113,13 @@ static void a_message_is_stored_and_read(void **state) {
     assert_int_equal(v[0].uid, 1);
     assert_int_equal(v[0].flags, STORE_RECENT);
     assert_int_equal(v[0].internal_date, 1000000000);
-    assert_int_equal(v[0].size_wire, 20 + 12 + 2 + 6 + 5);
+    assert_int_equal(v[0].size_bytes, 20 + 12 + 2 + 6 + 5);
     assert_true(v[0].modseq > 0 && v[0].modseq <= mailbox_highest_modseq(m));
     assert_int_equal(mailbox_uidnext(m), 2);
     assert_int_equal(mailbox_uidl(m, 1, uidl).n, 16);
     good(message_open(m, 1, &msg, &e), &e);
     assert_true(slice_eq(msg.bytes, S("Return-Path: <a@b>\nSubject: x\n\nbody\nend\n")));
-    assert_int_equal(store_wire_size(msg.bytes), v[0].size_wire);
+    assert_int_equal(store_wire_size(msg.bytes), v[0].size_bytes);
     buf_init(&b, 1000);
     for (size_t max = 2; max < 60; max++) {
         buf_reset(&b);
@@ -284,7 +284,7 @@ static void what_other_programs_do_is_seen(void **state) {
     good(file_replace(path, S("a\nb\r\nc"), 0600, &e), &e);
     good(mailbox_sync(m, &ch, &e), &e);
     assert_int_equal(ch.n_new, 1);
-    assert_int_equal(mailbox_find(m, 2)->size_wire, STORE_SIZE_UNKNOWN);
+    assert_int_equal(mailbox_find(m, 2)->size_bytes, STORE_SIZE_UNKNOWN);
     {
         uint64_t size;
 
@@ -380,15 +380,16 @@ static void copies_moves_and_appends(void **state) {
     mailbox_close(m);
 
     good(store_append_begin(h->s, S("Sent/2026.old"), STORE_DRAFT, (struct slice[]){S("$New")}, 1,
-                            1234567890, &ap, &e),
+                            1234567890, NULL, &ap, &e),
          &e);
     good(store_append_data(ap, S("Subject: a\r"), &e), &e);
     good(store_append_data(ap, S("\n\r\nbody"), &e), &e);
     good(store_append_end(ap, &validity, &uid, &e), &e);
     assert_int_equal(uid, 6);
-    good(store_append_begin(h->s, S("Sent/2026.old"), 0, NULL, 0, 0, &ap, &e), &e);
+    good(store_append_begin(h->s, S("Sent/2026.old"), 0, NULL, 0, 0, NULL, &ap, &e), &e);
     store_append_abort(ap);
-    assert_int_equal(store_append_begin(h->s, S("Nowhere"), 0, NULL, 0, 0, &ap, &e), ERR_NOT_FOUND);
+    assert_int_equal(store_append_begin(h->s, S("Nowhere"), 0, NULL, 0, 0, NULL, &ap, &e),
+                     ERR_NOT_FOUND);
     t = opened(h, "Sent/2026.old", MAILBOX_WRITE);
     assert_int_equal(mailbox_uidvalidity(t), validity);
     mailbox_messages(t, &n);
@@ -396,9 +397,9 @@ static void copies_moves_and_appends(void **state) {
     assert_int_equal(mailbox_find(t, 2)->flags & mailbox_keyword_bit(t, S("$label1"), false),
                      mailbox_keyword_bit(t, S("$Label1"), false));
     assert_int_equal(mailbox_find(t, 2)->flags & STORE_SEEN, STORE_SEEN);
-    assert_int_equal(mailbox_find(t, 2)->size_wire, 12);
+    assert_int_equal(mailbox_find(t, 2)->size_bytes, 12);
     assert_int_equal(mailbox_find(t, 6)->internal_date, 1234567890);
-    assert_int_equal(mailbox_find(t, 6)->size_wire, 18);
+    assert_int_equal(mailbox_find(t, 6)->size_bytes, 18);
     assert_true(mailbox_find(t, 6)->flags & STORE_DRAFT);
     mailbox_close(t);
     assert_int_equal(count_files(h, ".Sent.2026\\&AC4-old/tmp"), 0);
@@ -544,7 +545,8 @@ static void append_until_killed(struct home *h, int out) {
         char text[64];
         int n = snprintf(text, sizeof text, "pid %ld\n", (long)getpid());
 
-        if (store_append_begin(h->s, S("INBOX"), STORE_SEEN, NULL, 0, 0, &ap, NULL) != OK) _exit(1);
+        if (store_append_begin(h->s, S("INBOX"), STORE_SEEN, NULL, 0, 0, NULL, &ap, NULL) != OK)
+            _exit(1);
         if (store_append_data(ap, slice_of(text, (size_t)n), NULL) != OK) _exit(1);
         if (store_append_end(ap, &validity, &uid, NULL) != OK) _exit(1);
         if (write(out, &uid, sizeof uid) != sizeof uid) _exit(1);
