@@ -12,13 +12,14 @@
 #include "imap/flag.h"
 
 #define IMAP_SIZE_UNKNOWN UINT64_MAX
+#define IMAP_DATE_UNKNOWN INT64_MIN
 
 struct imap_msg {
     uint32_t uid;
     bool is_changed;      /* engine: flags to be told */
     uint64_t flags;       /* IMAP_* bits, IMAP_RECENT if it is new to this session */
     uint64_t size_bytes;  /* RFC822.SIZE: in the CRLF form; or IMAP_SIZE_UNKNOWN */
-    wall_t internal_date; /* INTERNALDATE */
+    wall_t internal_date; /* INTERNALDATE, or IMAP_DATE_UNKNOWN */
     uint64_t modseq;      /* RFC 7162: of the last change of its flags, or of its arrival */
 };
 

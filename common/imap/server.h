@@ -122,7 +122,8 @@ enum {
     IMAP_NEED_BODY = 1 << 1,          /* BODY: structure without extension data */
     IMAP_NEED_BODYSTRUCTURE = 1 << 2, /* with it */
     IMAP_NEED_BYTES = 1 << 3,         /* the message itself */
-    IMAP_NEED_SIZE = 1 << 4           /* the view has IMAP_SIZE_UNKNOWN */
+    IMAP_NEED_SIZE = 1 << 4,          /* the view has IMAP_SIZE_UNKNOWN */
+    IMAP_NEED_DATE = 1 << 5           /* the view has IMAP_DATE_UNKNOWN */
 };
 
 enum imap_event_type {
@@ -214,7 +215,8 @@ struct imap_content {
     struct slice envelope;      /* as of imap_put_envelope */
     struct slice body;          /* as of imap_put_body */
     struct slice bodystructure; /* as of imap_put_bodystructure */
-    uint64_t size_bytes;        /* when asked by IMAP_NEED_SIZE and `bytes` is not given */
+    uint64_t size_bytes;        /* when asked by IMAP_NEED_SIZE; 0: the engine counts `bytes` */
+    wall_t internal_date;       /* when asked by IMAP_NEED_DATE */
 };
 
 /* NULL: no memory. `cfg` is copied. */

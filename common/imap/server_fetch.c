@@ -23,6 +23,7 @@ struct fetch_item {
 static unsigned need_of(const struct fetch_item *it) {
     switch (it->what) {
     case ITEM_SIZE: return IMAP_NEED_SIZE;
+    case ITEM_INTERNALDATE: return IMAP_NEED_DATE;
     case ITEM_ENVELOPE: return IMAP_NEED_ENVELOPE;
     case ITEM_BODY: return IMAP_NEED_BODY;
     case ITEM_BODYSTRUCTURE: return IMAP_NEED_BODYSTRUCTURE;
@@ -288,6 +289,10 @@ static void put_section(struct imap_server *s, const struct fetch_item *it) {
     f->is_streaming = true;
 }
 
+static uint64_t content_size(const struct imap_content *c) {
+    return c->size_bytes || !c->has_bytes ? c->size_bytes : imap_wire_size(c->bytes);
+}
+
 static void put_item(struct imap_server *s, const struct fetch_item *it) {
     struct fetch_state *f = &s->fetch;
     const struct imap_msg *m = &s->msgs[f->index];
@@ -300,14 +305,14 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
     case ITEM_FLAGS: imap_view_put_flags(s, m->flags); break;
     case ITEM_UID: buf_addf(&s->out, "UID %u", m->uid); break;
     case ITEM_INTERNALDATE:
-        buf_addf(&s->out, "INTERNALDATE \"%.*s\"", SP(date_format_imap(m->internal_date, 0, date)));
+        buf_addf(
+            &s->out, "INTERNALDATE \"%.*s\"",
+            SP(date_format_imap(m->internal_date == IMAP_DATE_UNKNOWN ? f->content.internal_date
+                                                                      : m->internal_date,
+                                0, date)));
         break;
     case ITEM_SIZE:
-        if (size == IMAP_SIZE_UNKNOWN) {
-            size = f->content.has_bytes ? imap_wire_size(f->content.bytes) : f->content.size_bytes;
-            if (!imap_view_own(s, 0)) return;
-            s->msgs[f->index].size_bytes = size;
-        }
+        if (size == IMAP_SIZE_UNKNOWN) size = content_size(&f->content);
         buf_addf(&s->out, "RFC822.SIZE %llu", (unsigned long long)size);
         break;
     case ITEM_ENVELOPE:
@@ -357,6 +362,7 @@ bool imap_fetch_run(struct imap_server *s) {
     m = &s->msgs[f->index];
     f->next = (f->is_uid ? m->uid : (uint32_t)f->index + 1) + 1;
     if (m->size_bytes != IMAP_SIZE_UNKNOWN) need &= ~(unsigned)IMAP_NEED_SIZE;
+    if (m->internal_date != IMAP_DATE_UNKNOWN) need &= ~(unsigned)IMAP_NEED_DATE;
     if (!need) {
         row_begin(s);
         return true;

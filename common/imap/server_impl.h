@@ -65,7 +65,7 @@ struct search_state {
     struct search_key *root;
     bool is_uid;
     size_t index;
-    bool needs_answer; /* the host is asked about `index` */
+    bool wants_all; /* what was asked of `index` did not decide */
     struct buf fold, text;
 };
 

@@ -291,6 +291,7 @@ struct subject {
     struct imap_server *s;
     size_t index;
     const struct imap_content *content; /* NULL: not fetched yet */
+    unsigned need;                      /* what of it would have decided */
     bool has_text;                      /* s->search.text is filled */
 };
 
@@ -361,13 +362,20 @@ static struct slice body_text(struct subject *x) {
 static enum truth truth(bool is) { return is ? TRUTH_YES : TRUTH_NO; }
 
 /* The day of the Date field as its writer saw it; INTERNALDATE where there is none. */
-static wall_t sent_day(struct subject *x, const struct imap_msg *m) {
-    wall_t t = m->internal_date;
+static wall_t sent_day(struct subject *x, wall_t internal_date) {
+    wall_t t = internal_date;
     int offset = 0;
 
     date_parse(header_value(x->content->bytes, S("Date")), &t, &offset);
     t += (wall_t)offset * 60;
     return t - ((t % DAY_S) + DAY_S) % DAY_S;
+}
+
+static wall_t day_of(wall_t t) { return t - ((t % DAY_S) + DAY_S) % DAY_S; }
+
+static enum truth open_for(struct subject *x, unsigned need) {
+    x->need |= need;
+    return TRUTH_OPEN;
 }
 
 static enum truth eval(struct subject *x, const struct search_key *k);
@@ -386,7 +394,8 @@ static enum truth eval_list(struct subject *x, const struct search_key *list, en
 /* Whether the message fits; TRUTH_OPEN when its bytes are needed to say. */
 static enum truth eval(struct subject *x, const struct search_key *k) {
     const struct imap_msg *m = &x->s->msgs[x->index];
-    wall_t day = m->internal_date - ((m->internal_date % DAY_S) + DAY_S) % DAY_S;
+    wall_t date = m->internal_date == IMAP_DATE_UNKNOWN && x->content ? x->content->internal_date
+                                                                      : m->internal_date;
     uint64_t size = m->size_bytes;
     enum truth t;
 
@@ -395,26 +404,31 @@ static enum truth eval(struct subject *x, const struct search_key *k) {
     case KEY_FLAG: return truth((m->flags & k->flags) == k->flags && !(m->flags & k->unset));
     case KEY_SEQ: return truth(imap_set_has(&k->set, (uint32_t)x->index + 1));
     case KEY_UID: return truth(imap_set_has(&k->set, m->uid));
-    case KEY_BEFORE: return truth(day < k->day);
-    case KEY_ON: return truth(day == k->day);
-    case KEY_SINCE: return truth(day >= k->day);
+    case KEY_BEFORE:
+    case KEY_ON:
+    case KEY_SINCE:
+        if (date == IMAP_DATE_UNKNOWN) return open_for(x, IMAP_NEED_DATE);
+        return truth(k->what == KEY_BEFORE ? day_of(date) < k->day
+                     : k->what == KEY_ON   ? day_of(date) == k->day
+                                           : day_of(date) >= k->day);
     case KEY_AND: return eval_list(x, k->children, TRUTH_NO);
     case KEY_OR: return eval_list(x, k->children, TRUTH_YES);
     case KEY_NOT: t = eval(x, k->children); return t == TRUTH_OPEN ? t : truth(t == TRUTH_NO);
     case KEY_LARGER:
     case KEY_SMALLER:
         if (size == IMAP_SIZE_UNKNOWN) {
-            if (!x->content) return TRUTH_OPEN;
-            size = imap_wire_size(x->content->bytes);
+            if (!x->content) return open_for(x, IMAP_NEED_SIZE);
+            size =
+                x->content->has_bytes ? imap_wire_size(x->content->bytes) : x->content->size_bytes;
         }
         return truth(k->what == KEY_LARGER ? size > k->number : size < k->number);
     default: break;
     }
-    if (!x->content) return TRUTH_OPEN;
+    if (!x->content || !x->content->has_bytes) return open_for(x, IMAP_NEED_BYTES);
     switch (k->what) {
-    case KEY_SENTBEFORE: return truth(sent_day(x, m) < k->day);
-    case KEY_SENTON: return truth(sent_day(x, m) == k->day);
-    case KEY_SENTSINCE: return truth(sent_day(x, m) >= k->day);
+    case KEY_SENTBEFORE: return truth(sent_day(x, date) < k->day);
+    case KEY_SENTON: return truth(sent_day(x, date) == k->day);
+    case KEY_SENTSINCE: return truth(sent_day(x, date) >= k->day);
     case KEY_HEADER: return truth(in_header(x, x->content->bytes, k->name, k->text));
     case KEY_TEXT:
         if (in_header(x, x->content->bytes, S(""), k->text)) return TRUTH_YES;
@@ -438,10 +452,14 @@ bool imap_search_run(struct imap_server *s) {
 
         if (!imap_out_has_room(s)) return false;
         t = eval(&x, q->root);
+        if (q->wants_all) x.need |= IMAP_NEED_BYTES;
         if (t == TRUTH_OPEN) {
             struct imap_event *ev = imap_ask(s, IMAP_EV_NEED_MESSAGE);
             ev->uid = s->msgs[q->index].uid;
-            ev->items = IMAP_NEED_BYTES;
+            ev->items = x.need;
+            /* Whatever else is asked for it after all is there then. */
+            if (x.need & IMAP_NEED_BYTES && s->msgs[q->index].internal_date == IMAP_DATE_UNKNOWN)
+                ev->items |= IMAP_NEED_DATE;
             return false;
         }
         if (t == TRUTH_YES) hit(s);
@@ -456,9 +474,16 @@ void imap_search_content(struct imap_server *s, const struct imap_content *c) {
 
     if (c) { // evaluated at once, so nothing is held
         struct subject x = {.s = s, .index = q->index, .content = c};
-        if (eval(&x, q->root) == TRUTH_YES) hit(s);
+        enum truth t = eval(&x, q->root);
+
+        if (t == TRUTH_YES) hit(s);
         imap_tell(s, IMAP_EV_MESSAGE_DONE)->uid = s->msgs[q->index].uid;
+        if (t == TRUTH_OPEN) { // decided by something else: ask for all there is
+            q->wants_all = true;
+            return;
+        }
     }
+    q->wants_all = false;
     q->index++;
 }
 

@@ -463,6 +463,13 @@ static void on_need(struct imap_host *h, const struct imap_event *ev) {
             missing &= ~text_kinds[i].need;
         else buf_reset(text[i]);
     }
+    if (missing & IMAP_NEED_DATE) {
+        missing &= ~(unsigned)IMAP_NEED_DATE;
+        if (mailbox_date(h->box, ev->uid, &content.internal_date, NULL) != OK) {
+            imap_server_gone(h->engine);
+            return;
+        }
+    }
     if (missing & IMAP_NEED_SIZE && !(missing & ~(unsigned)IMAP_NEED_SIZE) &&
         mailbox_size(h->box, ev->uid, &content.size_bytes, NULL) == OK)
         missing = 0;
@@ -474,6 +481,8 @@ static void on_need(struct imap_host *h, const struct imap_event *ev) {
         h->is_open = true;
         content.bytes = h->message.bytes;
         content.has_bytes = true;
+        if (missing & IMAP_NEED_SIZE)
+            content.size_bytes = mailbox_size_of(h->box, ev->uid, content.bytes);
     }
     for (size_t i = 0; i < TEXT_KINDS; i++) {
         if (!(missing & text_kinds[i].need)) continue;

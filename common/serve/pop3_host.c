@@ -60,10 +60,12 @@ static void refuse(struct pop3_host *h, const struct err *e) {
 /* The snapshot that the session shows: numbers, sizes and UIDs never change after this. A message
  * that vanishes meanwhile is left out. */
 static enum err_code list_drop(struct pop3_host *h, struct err *e) {
+    enum err_code code = mailbox_sizes(h->inbox, e);
+    const struct imap_msg *m;
     size_t n;
-    const struct imap_msg *m = mailbox_messages(h->inbox, &n);
-    enum err_code code;
 
+    if (code != OK) return code;
+    m = mailbox_messages(h->inbox, &n);
     if (n > POP3_MESSAGES_MAX) n = POP3_MESSAGES_MAX;
     h->drop = calloc(n + 1, sizeof *h->drop);
     h->list = calloc(n + 1, sizeof *h->list);

@@ -187,7 +187,9 @@ enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n,
 
         mailbox_bump(m);
         index_begin(mailbox_index(m));
-        for (size_t k = 0; k < *n_gone; k++) index_remove(m->index, m->validity, gone[k]);
+        index_adopt(m->index, m->validity, m->highest - 1);
+        for (size_t k = 0; k < *n_gone; k++)
+            index_remove(m->index, m->validity, gone[k], m->highest);
         index_end(m->index);
         mailbox_sweep(m);
         mailbox_adopt_times(m, was_current);
@@ -195,6 +197,41 @@ enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n,
     }
     mailbox_unlock(m);
     return code;
+}
+
+/* --- what went -------------------------------------------------------------------------------- */
+
+struct gone_list {
+    uint32_t *v;
+    size_t n, cap;
+    bool bad;
+};
+
+static void take_gone(void *ctx, uint32_t uid) {
+    struct gone_list *l = ctx;
+
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 64;
+        uint32_t *v = realloc(l->v, cap * sizeof *v);
+
+        l->bad |= !v;
+        if (!v) return;
+        l->v = v;
+        l->cap = cap;
+    }
+    l->v[l->n++] = uid;
+}
+
+enum err_code mailbox_vanished(struct mailbox *m, uint64_t since, uint32_t **uids, size_t *n,
+                               bool *is_all, struct err *e) {
+    struct gone_list l = {0};
+    uint64_t known_from;
+
+    index_read_gone(mailbox_index(m), m->validity, since, &known_from, take_gone, &l);
+    *is_all = since < known_from;
+    *uids = l.v;
+    *n = l.n;
+    return l.bad ? no_memory(e) : OK;
 }
 
 /* --- copy and move ---------------------------------------------------------------------------- */

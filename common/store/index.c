@@ -9,29 +9,76 @@
 #include "store/sqlite.h"
 #include "sys/file.h"
 
-enum { Q_READ, Q_PUT, Q_REMOVE, Q_UNCACHE, Q_CACHE_PUT, Q_CACHE_GET, QUERIES };
+enum {
+    Q_READ,
+    Q_READ_ARRIVALS,
+    Q_READ_GONE,
+    Q_KNOWN_FROM,
+    Q_ADOPT,
+    Q_PUT,
+    Q_SAVED,
+    Q_PUT_ARRIVAL,
+    Q_REMOVE,
+    Q_PUT_GONE,
+    Q_COUNT_GONE,
+    Q_CUT_FROM,
+    Q_CUT_GONE,
+    Q_UNCACHE,
+    Q_CACHE_PUT,
+    Q_CACHE_GET,
+    QUERIES
+};
+
+/* When the message ?2 came, if it came with others. */
+#define ARRIVED                                                                                    \
+    "(SELECT CASE WHEN last >= ?2 THEN saved END FROM (SELECT last, saved FROM arrival "           \
+    "WHERE validity = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1))"
 
 static const char *const queries[QUERIES] = {
-    [Q_READ] =
-        "SELECT uid, flags, modseq, size, date FROM message WHERE validity = ?1 AND modseq > ?2 "
-        "ORDER BY uid",
-    [Q_PUT] = "INSERT OR REPLACE INTO message (validity, uid, flags, modseq, size, date) "
-              "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [Q_READ] = "SELECT uid, flags, modseq, size, date FROM message "
+               "WHERE validity = ?1 AND modseq > ?2 ORDER BY uid",
+    [Q_READ_ARRIVALS] = "SELECT first, last, modseq, saved, flags FROM arrival "
+                        "WHERE validity = ?1 AND modseq > ?2 ORDER BY first",
+    [Q_READ_GONE] = "SELECT uid FROM gone WHERE validity = ?1 AND modseq > ?2 ORDER BY uid",
+    [Q_KNOWN_FROM] = "SELECT known_from FROM mailbox WHERE validity = ?1",
+    [Q_ADOPT] = "INSERT OR IGNORE INTO mailbox (validity, known_from) VALUES (?1, ?2)",
+    [Q_PUT] = "INSERT INTO message (validity, uid, flags, modseq, size, date, saved) "
+              "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ifnull(" ARRIVED ", ?7)) "
+              "ON CONFLICT (validity, uid) DO UPDATE SET flags = ?3, modseq = ?4, size = ?5, "
+              "date = ?6",
+    [Q_SAVED] =
+        "SELECT ifnull((SELECT saved FROM message WHERE validity = ?1 AND uid = ?2), " ARRIVED ")",
+    [Q_PUT_ARRIVAL] =
+        "INSERT OR REPLACE INTO arrival (validity, first, last, modseq, saved, flags) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     [Q_REMOVE] = "DELETE FROM message WHERE validity = ?1 AND uid = ?2",
+    [Q_PUT_GONE] = "INSERT OR REPLACE INTO gone (validity, uid, modseq) VALUES (?1, ?2, ?3)",
+    [Q_COUNT_GONE] = "SELECT count(*) FROM gone WHERE validity = ?1",
+    [Q_CUT_FROM] = "UPDATE mailbox SET known_from = max(known_from, (SELECT modseq FROM gone WHERE "
+                   "validity = ?1 ORDER BY modseq DESC LIMIT 1 OFFSET ?2)) WHERE validity = ?1",
+    [Q_CUT_GONE] = "DELETE FROM gone WHERE validity = ?1 AND modseq <= ?2",
     [Q_UNCACHE] = "DELETE FROM cache WHERE validity = ?1 AND uid = ?2",
     [Q_CACHE_PUT] =
         "INSERT OR REPLACE INTO cache (validity, uid, what, text) VALUES (?1, ?2, ?3, ?4)",
     [Q_CACHE_GET] = "SELECT text FROM cache WHERE validity = ?1 AND uid = ?2 AND what = ?3",
 };
 
+/* Of another version: dropped and made again, as it is a cache. */
+#define SCHEMA_NUMBER 2
+#define SCHEMA_VERSION "2"
 static const char schema[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+    "CREATE TABLE IF NOT EXISTS mailbox (validity INTEGER PRIMARY KEY, known_from INTEGER);"
     "CREATE TABLE IF NOT EXISTS message (validity INTEGER, uid INTEGER, flags INTEGER, modseq "
-    "INTEGER, "
-    "size INTEGER, date INTEGER, PRIMARY KEY (validity, uid)) WITHOUT ROWID;"
+    "INTEGER, size INTEGER, date INTEGER, saved INTEGER, PRIMARY KEY (validity, uid)) WITHOUT "
+    "ROWID;"
+    "CREATE TABLE IF NOT EXISTS arrival (validity INTEGER, first INTEGER, last INTEGER, modseq "
+    "INTEGER, saved INTEGER, flags BLOB, PRIMARY KEY (validity, first)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS gone (validity INTEGER, uid INTEGER, modseq INTEGER, PRIMARY KEY "
+    "(validity, uid)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS cache (validity INTEGER, uid INTEGER, what TEXT, text BLOB, "
-    "PRIMARY KEY (validity, uid, what));"
-    "PRAGMA user_version = 1;";
+    "PRIMARY KEY (validity, uid, what)) WITHOUT ROWID;"
+    "PRAGMA user_version = " SCHEMA_VERSION ";";
 
 struct index {
     sqlite3 *db; /* NULL: given up */
@@ -65,11 +112,28 @@ static void own_like_home(const char *path) {
     close(fd);
 }
 
+/* An empty file has version 0. */
+static bool is_our_version(sqlite3 *db) {
+    sqlite3_stmt *q = NULL;
+    bool is_ours = false;
+
+    if (sqlite.sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &q, NULL) != SQLITE_OK)
+        return false;
+    if (sqlite.sqlite3_step(q) == SQLITE_ROW) {
+        sqlite3_int64 v = sqlite.sqlite3_column_int64(q, 0);
+
+        is_ours = v == 0 || v == SCHEMA_NUMBER;
+    }
+    sqlite.sqlite3_finalize(q);
+    return is_ours;
+}
+
 static bool try_open(struct index *ix) {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
 
     if (sqlite.sqlite3_open_v2(ix->path, &ix->db, flags, NULL) != SQLITE_OK) return false;
     sqlite.sqlite3_busy_timeout(ix->db, INDEX_BUSY_MS);
+    if (!is_our_version(ix->db)) return false;
     if (sqlite.sqlite3_exec(ix->db, schema, NULL, NULL, NULL) != SQLITE_OK) return false;
     own_like_home(ix->path);
     for (size_t i = 0; i < QUERIES; i++)
@@ -165,6 +229,71 @@ void index_read(struct index *ix, uint32_t validity, uint64_t since,
     if (rc != SQLITE_DONE) failed(ix, rc);
 }
 
+void index_read_arrivals(struct index *ix, uint32_t validity, uint64_t since,
+                         void (*row)(void *ctx, const struct index_arrival *a), void *ctx) {
+    int rc;
+
+    if (!is_up(ix)) return;
+    start(ix, Q_READ_ARRIVALS, validity, since);
+    while ((rc = sqlite.sqlite3_step(ix->q[Q_READ_ARRIVALS])) == SQLITE_ROW) {
+        sqlite3_stmt *q = ix->q[Q_READ_ARRIVALS];
+        struct index_arrival a = {.first = (uint32_t)sqlite.sqlite3_column_int64(q, 0),
+                                  .modseq = (uint64_t)sqlite.sqlite3_column_int64(q, 2),
+                                  .saved = sqlite.sqlite3_column_int64(q, 3),
+                                  .flags = sqlite.sqlite3_column_blob(q, 4)};
+        size_t n = (size_t)sqlite.sqlite3_column_bytes(q, 4) / sizeof *a.flags;
+
+        a.n = (uint32_t)sqlite.sqlite3_column_int64(q, 1) - a.first + 1;
+        if (a.n == n && n <= INDEX_ARRIVAL_MAX) row(ctx, &a);
+    }
+    sqlite.sqlite3_reset(ix->q[Q_READ_ARRIVALS]);
+    if (rc != SQLITE_DONE) failed(ix, rc);
+}
+
+/* The first column of the first row, or `none`. */
+static int64_t number(struct index *ix, int query, uint64_t a, uint64_t b, int64_t none) {
+    int64_t n = none;
+    int rc;
+
+    start(ix, query, a, b);
+    rc = sqlite.sqlite3_step(ix->q[query]);
+    if (rc == SQLITE_ROW) n = sqlite.sqlite3_column_int64(ix->q[query], 0);
+    sqlite.sqlite3_reset(ix->q[query]);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) failed(ix, rc);
+    return n;
+}
+
+void index_read_gone(struct index *ix, uint32_t validity, uint64_t since, uint64_t *known_from,
+                     void (*row)(void *ctx, uint32_t uid), void *ctx) {
+    int rc;
+
+    *known_from = UINT64_MAX;
+    if (!is_up(ix)) return;
+    *known_from = (uint64_t)number(ix, Q_KNOWN_FROM, validity, 0, INT64_MAX);
+    if (!is_up(ix)) return;
+    start(ix, Q_READ_GONE, validity, since);
+    while ((rc = sqlite.sqlite3_step(ix->q[Q_READ_GONE])) == SQLITE_ROW)
+        row(ctx, (uint32_t)sqlite.sqlite3_column_int64(ix->q[Q_READ_GONE], 0));
+    sqlite.sqlite3_reset(ix->q[Q_READ_GONE]);
+    if (rc != SQLITE_DONE) failed(ix, rc);
+}
+
+void index_adopt(struct index *ix, uint32_t validity, uint64_t modseq) {
+    if (!is_up(ix)) return;
+    start(ix, Q_ADOPT, validity, modseq);
+    finish(ix, Q_ADOPT);
+}
+
+/* Keep the newer half of what is remembered as removed. */
+static void cut_gone(struct index *ix, uint32_t validity) {
+    if (number(ix, Q_COUNT_GONE, validity, 0, 0) <= INDEX_GONE_MAX || !is_up(ix)) return;
+    start(ix, Q_CUT_FROM, validity, INDEX_GONE_MAX / 2);
+    finish(ix, Q_CUT_FROM);
+    if (!is_up(ix)) return;
+    start(ix, Q_CUT_GONE, validity, (uint64_t)number(ix, Q_KNOWN_FROM, validity, 0, 0));
+    finish(ix, Q_CUT_GONE);
+}
+
 void index_begin(struct index *ix) {
     if (is_up(ix)) sqlite.sqlite3_exec(ix->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 }
@@ -186,16 +315,37 @@ void index_put(struct index *ix, uint32_t validity, const struct index_row *r) {
     sqlite.sqlite3_bind_int64(ix->q[Q_PUT], 4, (sqlite3_int64)r->modseq);
     sqlite.sqlite3_bind_int64(ix->q[Q_PUT], 5, (sqlite3_int64)r->size_wire);
     sqlite.sqlite3_bind_int64(ix->q[Q_PUT], 6, r->internal_date);
+    sqlite.sqlite3_bind_int64(ix->q[Q_PUT], 7, r->saved);
     finish(ix, Q_PUT);
 }
 
-void index_remove(struct index *ix, uint32_t validity, uint32_t uid) {
+wall_t index_saved(struct index *ix, uint32_t validity, uint32_t uid) {
+    return is_up(ix) ? number(ix, Q_SAVED, validity, uid, 0) : 0;
+}
+
+void index_put_arrival(struct index *ix, uint32_t validity, const struct index_arrival *a) {
     if (!is_up(ix)) return;
-    start(ix, Q_REMOVE, validity, uid);
-    finish(ix, Q_REMOVE);
+    start(ix, Q_PUT_ARRIVAL, validity, a->first);
+    sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 3, (sqlite3_int64)a->first + a->n - 1);
+    sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 4, (sqlite3_int64)a->modseq);
+    sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 5, a->saved);
+    sqlite.sqlite3_bind_blob(ix->q[Q_PUT_ARRIVAL], 6, a->flags, (int)(a->n * sizeof *a->flags),
+                             SQLITE_STATIC);
+    finish(ix, Q_PUT_ARRIVAL);
+}
+
+void index_remove(struct index *ix, uint32_t validity, uint32_t uid, uint64_t modseq) {
+    static const int forget[] = {Q_REMOVE, Q_UNCACHE};
+
+    for (size_t i = 0; i < COUNT_OF(forget) && is_up(ix); i++) {
+        start(ix, forget[i], validity, uid);
+        finish(ix, forget[i]);
+    }
     if (!is_up(ix)) return;
-    start(ix, Q_UNCACHE, validity, uid);
-    finish(ix, Q_UNCACHE);
+    start(ix, Q_PUT_GONE, validity, uid);
+    sqlite.sqlite3_bind_int64(ix->q[Q_PUT_GONE], 3, (sqlite3_int64)modseq);
+    finish(ix, Q_PUT_GONE);
+    if (is_up(ix) && uid % 1024 == 0) cut_gone(ix, validity); /* now and then */
 }
 
 void index_cache_put(struct index *ix, uint32_t validity, uint32_t uid, struct slice what,

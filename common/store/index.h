@@ -13,13 +13,21 @@
 #include "base/err.h"
 #include "base/moment.h"
 
-enum { INDEX_BUSY_MS = 2000 };
+enum { INDEX_BUSY_MS = 2000, INDEX_GONE_MAX = 100000 };
 
 struct index;
 struct index_row {
     uint32_t uid;
     uint64_t flags, modseq, size_wire;
-    wall_t internal_date;
+    wall_t internal_date, saved;
+};
+/* Messages that came together and have no row of their own while nothing was done to them. */
+enum { INDEX_ARRIVAL_MAX = 4096 };
+struct index_arrival {
+    uint32_t first, n; /* uids without a gap */
+    uint64_t modseq;
+    wall_t saved;
+    const uint64_t *flags; /* of each; while it is given only, and perhaps not aligned: memcpy */
 };
 
 /* NULL when there can be none. The caller closes. */
@@ -28,10 +36,24 @@ void index_close(struct index *ix);
 /* Call `row` for the messages with a modseq above `since`, by ascending uid. */
 void index_read(struct index *ix, uint32_t validity, uint64_t since,
                 void (*row)(void *ctx, const struct index_row *r), void *ctx);
+/* The same for arrivals, by `first`; they do not overlap. A message with a row has that instead. */
+void index_read_arrivals(struct index *ix, uint32_t validity, uint64_t since,
+                         void (*row)(void *ctx, const struct index_arrival *a), void *ctx);
+/* Uids that were removed after `since`, ascending. `*known_from`: what was removed at or before
+ * that modseq is not known any more. */
+void index_read_gone(struct index *ix, uint32_t validity, uint64_t since, uint64_t *known_from,
+                     void (*row)(void *ctx, uint32_t uid), void *ctx);
 /* Changes between begin and end become visible together. */
 void index_begin(struct index *ix);
+/* `saved` counts only when the message was not known before. */
 void index_put(struct index *ix, uint32_t validity, const struct index_row *r);
-void index_remove(struct index *ix, uint32_t validity, uint32_t uid);
+/* When a message came here; 0: not known. */
+wall_t index_saved(struct index *ix, uint32_t validity, uint32_t uid);
+void index_put_arrival(struct index *ix, uint32_t validity, const struct index_arrival *a);
+/* Forget what is known of a message; that it went is remembered, for INDEX_GONE_MAX of them. */
+void index_remove(struct index *ix, uint32_t validity, uint32_t uid, uint64_t modseq);
+/* When nothing is known of that mailbox yet: removals are remembered from `modseq` on. */
+void index_adopt(struct index *ix, uint32_t validity, uint64_t modseq);
 void index_cache_put(struct index *ix, uint32_t validity, uint32_t uid, struct slice what,
                      struct slice text);
 void index_end(struct index *ix);

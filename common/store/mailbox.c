@@ -46,7 +46,8 @@ void mailbox_index_put(struct mailbox *m, size_t i) {
                           .flags = v->flags & ~STORE_RECENT,
                           .modseq = v->modseq,
                           .size_wire = v->size_bytes,
-                          .internal_date = v->internal_date};
+                          .internal_date = v->internal_date,
+                          .saved = clock_wall()};
 
     index_put(m->index, m->validity, &r);
 }
@@ -208,7 +209,7 @@ static enum err_code scan(struct mailbox *m, struct scan *s, struct err *e) {
 /* What the index knows, for the messages of the snapshot that is being made. */
 struct rows {
     struct index_row *v;
-    size_t n, cap;
+    size_t n, cap, at;
 };
 
 static void take_row(void *ctx, const struct index_row *r) {
@@ -223,6 +224,24 @@ static void take_row(void *ctx, const struct index_row *r) {
         rows->cap = cap;
     }
     rows->v[rows->n++] = *r;
+}
+
+/* The row of that uid; asked in ascending order. */
+static const struct index_row *next_row(struct rows *rows, uint32_t uid) {
+    while (rows->at < rows->n && rows->v[rows->at].uid < uid) rows->at++;
+    return rows->at < rows->n && rows->v[rows->at].uid == uid ? &rows->v[rows->at] : NULL;
+}
+
+static void take_arrival(void *ctx, const struct index_arrival *a) {
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct index_row r = {.uid = a->first + i,
+                              .modseq = a->modseq,
+                              .size_wire = STORE_SIZE_UNKNOWN,
+                              .internal_date = STORE_DATE_UNKNOWN};
+
+        memcpy(&r.flags, a->flags + i, sizeof r.flags);
+        take_row(ctx, &r);
+    }
 }
 
 /* Facts of a file that neither snapshot nor index knows. */
@@ -255,6 +274,32 @@ static void move_to_cur(struct mailbox *m, struct found *f) {
     f->in_new = false;
 }
 
+/* Rows that are new or changed go into the index; those without size and date, and without a gap,
+ * share a row. */
+static void put_dirty(struct mailbox *m, const bool *is_dirty) {
+    uint64_t flags[INDEX_ARRIVAL_MAX];
+    wall_t now = clock_wall();
+
+    for (size_t i = 0; i < m->n; i++) {
+        struct index_arrival a = {
+            .first = m->v[i].uid, .modseq = m->v[i].modseq, .saved = now, .flags = flags};
+
+        if (!is_dirty[i]) continue;
+        while (i + a.n < m->n && a.n < INDEX_ARRIVAL_MAX && is_dirty[i + a.n] &&
+               m->v[i + a.n].internal_date == STORE_DATE_UNKNOWN &&
+               m->v[i + a.n].uid == a.first + a.n) {
+            flags[a.n] = m->v[i + a.n].flags & ~STORE_RECENT;
+            a.n++;
+        }
+        if (a.n >= ARRIVAL_MIN) {
+            index_put_arrival(m->index, m->validity, &a);
+            i += a.n - 1;
+        } else {
+            mailbox_index_put(m, i);
+        }
+    }
+}
+
 static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_changes *ch,
                            struct err *e) {
     struct imap_rows *made = imap_rows_new(s->n);
@@ -264,8 +309,9 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     uint32_t *changed = calloc(m->n + 1, sizeof *changed);
     bool *is_dirty = calloc(s->n + 1, sizeof *is_dirty);
     uint64_t noted = mailbox_noted_modseq(m), since = m->n ? m->highest : 0, modseq = 0;
-    size_t old = 0, row = 0, n_expunged = 0, n_changed = 0, n_new = 0, n_dirty = 0;
-    struct rows rows = {NULL, 0, 0};
+    size_t old = 0, n_expunged = 0, n_changed = 0, n_new = 0, n_dirty = 0;
+    struct rows rows = {0}, arrivals = {0};
+    bool is_first = m->n == 0;
 
     if (!v || !f || !expunged || !changed || !is_dirty) {
         imap_rows_drop(made);
@@ -276,7 +322,10 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
         return no_memory(e);
     }
     mailbox_index(m);
-    if (noted > since || !m->n) index_read(m->index, m->validity, since, take_row, &rows);
+    if (noted > since || is_first) {
+        index_read(m->index, m->validity, since, take_row, &rows);
+        index_read_arrivals(m->index, m->validity, since, take_arrival, &arrivals);
+    }
     if (noted > m->highest) m->highest = noted;
     for (size_t i = 0; i < s->n; i++) {
         uint32_t uid = m->known[s->v[i].known].uid;
@@ -285,8 +334,8 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
 
         v[i] = (struct imap_msg){.uid = uid};
         for (; old < m->n && m->v[old].uid < uid; old++) expunged[n_expunged++] = m->v[old].uid;
-        while (row < rows.n && rows.v[row].uid < uid) row++;
-        if (row < rows.n && rows.v[row].uid == uid) r = &rows.v[row];
+        r = next_row(&rows, uid);
+        if (!r) r = next_row(&arrivals, uid);
         if (s->v[i].in_new && m->mode == MAILBOX_WRITE) {
             move_to_cur(m, &s->v[i]);
             v[i].flags = STORE_RECENT;
@@ -310,12 +359,9 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
             old++;
         } else {
             n_new++;
-            if (r) {
-                v[i].size_bytes = r->size_wire;
-                v[i].internal_date = r->internal_date;
-            } else {
-                look_at_file(m, &v[i], &f[i]);
-            }
+            v[i].size_bytes = r ? r->size_wire : STORE_SIZE_UNKNOWN;
+            v[i].internal_date = r ? r->internal_date : STORE_DATE_UNKNOWN;
+            if (!r && s->n - i <= ARRIVAL_MIN) look_at_file(m, &v[i], &f[i]);
         }
         v[i].flags |= flags;
         if (r && r->flags == flags && r->modseq > v[i].modseq) v[i].modseq = r->modseq;
@@ -344,13 +390,15 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     m->n = s->n;
     if (n_dirty || n_expunged) {
         index_begin(m->index);
-        for (size_t i = 0; i < m->n; i++)
-            if (is_dirty[i]) mailbox_index_put(m, i);
-        for (size_t i = 0; i < n_expunged; i++) index_remove(m->index, m->validity, expunged[i]);
+        index_adopt(m->index, m->validity, m->highest);
+        put_dirty(m, is_dirty);
+        for (size_t i = 0; i < n_expunged; i++)
+            index_remove(m->index, m->validity, expunged[i], m->highest);
         index_end(m->index);
     }
     free(is_dirty);
     free(rows.v);
+    free(arrivals.v);
     free(m->expunged);
     free(m->changed);
     m->expunged = expunged;
@@ -401,6 +449,7 @@ bool mailbox_insert(struct mailbox *m, struct newcomer *v, size_t n, uint32_t fi
     m->v = m->rows->v;
     modseq = mailbox_bump(m);
     index_begin(mailbox_index(m));
+    index_adopt(m->index, m->validity, modseq);
     for (size_t i = 0; i < n; i++) {
         m->v[m->n] = (struct imap_msg){.uid = first_uid + (uint32_t)i,
                                        .flags = v[i].flags,
@@ -587,6 +636,7 @@ void mailbox_free(struct mailbox *m) {
     if (!m) return;
     mailbox_cache_flush(m);
     free(m->cached);
+    free(m->dirty);
     index_close(m->index);
     for (size_t i = 0; i < m->n; i++) free(m->f[i].name);
     for (size_t k = 0; k < STORE_KEYWORDS_MAX; k++) free(m->keywords[k]);

@@ -12,7 +12,9 @@ enum {
     UIDLIST_MAX = 1 << 30,          /* bytes of postbag-uidlist */
     SMALL_MESSAGE_MAX = 256 * 1024, /* read instead of mapped */
     RENAME_TRIES_MAX = 5,           /* against another program that renames the same file */
-    CACHE_PENDING_MAX = 200         /* cached texts that wait for a transaction */
+    CACHE_PENDING_MAX = 200,        /* cached texts that wait for a transaction */
+    DIRTY_MAX = 1000,               /* and found sizes */
+    ARRIVAL_MIN = 16                /* so many that come together share a row of the index */
 };
 
 struct store {
@@ -44,6 +46,8 @@ struct mailbox {
     char dir[FILE_NAME_MAX]; /* below the root */
     enum mailbox_mode mode;
     int fd, lock_fd, watch_fd;
+    uint32_t *dirty; /* uids whose size or date was found and waits for a transaction */
+    size_t n_dirty;
     bool has_recent;  /* some row has STORE_RECENT */
     bool has_new;     /* some file is in new/ */
     bool is_replaced; /* the uidlist is another one now: nothing here holds any more */

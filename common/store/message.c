@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -74,27 +76,135 @@ void message_close(struct message *msg) {
     *msg = (struct message){.map = NULL};
 }
 
+/* --- sizes and dates -------------------------------------------------------------------------- */
+
+/* The index hears of it with others. */
+static void note_found(struct mailbox *m, uint32_t uid) {
+    if (!m->dirty) m->dirty = malloc(DIRTY_MAX * sizeof *m->dirty);
+    if (!m->dirty) return;
+    m->dirty[m->n_dirty++] = uid;
+    if (m->n_dirty == DIRTY_MAX) mailbox_cache_flush(m);
+}
+
 enum err_code mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *e) {
     size_t i = mailbox_at(m, uid);
     struct message msg;
     enum err_code code;
-    uint64_t wire;
 
     if (i == SIZE_MAX) return gone(e);
-    if (m->v[i].size_bytes == STORE_SIZE_UNKNOWN) {
-        code = message_open(m, uid, &msg, e);
-        if (code != OK) return code;
-        wire = store_wire_size(msg.bytes);
-        message_close(&msg);
-        code = mailbox_own(m, e);
-        if (code != OK) return code;
-        m->v[i].size_bytes = wire;
+    *size = m->v[i].size_bytes;
+    if (*size != STORE_SIZE_UNKNOWN) return OK;
+    code = message_open(m, uid, &msg, e);
+    if (code != OK) return code;
+    *size = mailbox_size_of(m, uid, msg.bytes);
+    message_close(&msg);
+    return OK;
+}
+
+uint64_t mailbox_size_of(struct mailbox *m, uint32_t uid, struct slice stored) {
+    size_t i = mailbox_at(m, uid);
+    uint64_t size = i == SIZE_MAX ? STORE_SIZE_UNKNOWN : m->v[i].size_bytes;
+
+    if (size != STORE_SIZE_UNKNOWN) return size;
+    size = store_wire_size(stored);
+    if (i != SIZE_MAX && mailbox_own(m, NULL) == OK) {
+        m->v[i].size_bytes = size;
+        note_found(m, uid);
+    }
+    return size;
+}
+
+enum err_code mailbox_date(struct mailbox *m, uint32_t uid, wall_t *date, struct err *e) {
+    size_t i = mailbox_at(m, uid);
+    enum err_code code;
+
+    if (i == SIZE_MAX) return gone(e);
+    *date = m->v[i].internal_date;
+    for (int tries = 0; *date == STORE_DATE_UNKNOWN; tries++) {
+        char path[FILE_NAME_MAX + 8];
+        struct stat st;
+
+        mailbox_file(m, i, path);
+        if (fstatat(m->fd, path, &st, 0) == 0) {
+            *date = st.st_mtim.tv_sec;
+            code = mailbox_own(m, e);
+            if (code != OK) return code;
+            m->v[i].internal_date = *date;
+            note_found(m, uid);
+        } else if (tries == RENAME_TRIES_MAX || !mailbox_refind(m, i)) {
+            return gone(e);
+        }
+    }
+    return OK;
+}
+
+wall_t mailbox_saved(struct mailbox *m, uint32_t uid) {
+    return index_saved(mailbox_index(m), m->validity, uid);
+}
+
+/* Threads that each take the next portion of the snapshot; nothing else touches it meanwhile. */
+struct sizing {
+    struct mailbox *m;
+    atomic_size_t next;
+    uint64_t *sizes;
+};
+
+static void *size_some(void *p) {
+    enum { PORTION = 64 };
+    struct sizing *s = p;
+    struct mailbox *m = s->m;
+    size_t from;
+
+    while ((from = atomic_fetch_add(&s->next, PORTION)) < m->n) {
+        for (size_t i = from; i < m->n && i < from + PORTION; i++) {
+            char path[FILE_NAME_MAX + 8];
+            struct message msg;
+            int fd;
+
+            if (m->v[i].size_bytes != STORE_SIZE_UNKNOWN) continue;
+            mailbox_file(m, i, path);
+            fd = openat(m->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+            if (fd < 0) continue; /* mailbox_size looks where it went */
+            if (load(fd, &msg, NULL) == OK) {
+                s->sizes[i] = store_wire_size(msg.bytes);
+                message_close(&msg);
+            }
+            close(fd);
+        }
+    }
+    return NULL;
+}
+
+enum err_code mailbox_sizes(struct mailbox *m, struct err *e) {
+    enum { MANY = 256, THREADS_MAX = 8 };
+    struct sizing s = {.m = m};
+    pthread_t threads[THREADS_MAX];
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t unknown = 0, n = 0;
+    enum err_code code = OK;
+
+    for (size_t i = 0; i < m->n; i++) unknown += m->v[i].size_bytes == STORE_SIZE_UNKNOWN;
+    if (unknown < MANY) return OK; /* one by one */
+    s.sizes = malloc(m->n * sizeof *s.sizes);
+    if (!s.sizes) return err_set(e, ERR_MEMORY, "no memory for the sizes");
+    for (size_t i = 0; i < m->n; i++) s.sizes[i] = m->v[i].size_bytes;
+    while (n + 1 < (size_t)cpus && n < THREADS_MAX &&
+           pthread_create(&threads[n], NULL, size_some, &s) == 0)
+        n++;
+    size_some(&s);
+    while (n > 0) pthread_join(threads[--n], NULL);
+    code = mailbox_own(m, e);
+    if (code == OK) {
         index_begin(mailbox_index(m));
-        mailbox_index_put(m, i);
+        for (size_t i = 0; i < m->n; i++) {
+            if (m->v[i].size_bytes == s.sizes[i]) continue;
+            m->v[i].size_bytes = s.sizes[i];
+            mailbox_index_put(m, i);
+        }
         index_end(m->index);
     }
-    *size = m->v[i].size_bytes;
-    return OK;
+    free(s.sizes);
+    return code;
 }
 
 struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid, char out[STORE_UIDL_MAX]) {
@@ -172,8 +282,14 @@ void mailbox_cache_put(struct mailbox *m, uint32_t uid, struct slice what, struc
 }
 
 void mailbox_cache_flush(struct mailbox *m) {
-    if (m->n_cached == 0) return;
-    index_begin(m->index);
+    if (m->n_cached == 0 && m->n_dirty == 0) return;
+    index_begin(mailbox_index(m));
+    for (size_t i = 0; i < m->n_dirty; i++) {
+        size_t at = mailbox_at(m, m->dirty[i]);
+
+        if (at != SIZE_MAX) mailbox_index_put(m, at);
+    }
+    m->n_dirty = 0;
     for (size_t i = 0; i < m->n_cached; i++) {
         struct cached *c = &m->cached[i];
 

@@ -173,9 +173,11 @@ void mailbox_leave(struct mailbox *m);
 void mailbox_forget_left(void);
 
 #define STORE_SIZE_UNKNOWN IMAP_SIZE_UNKNOWN
+#define STORE_DATE_UNKNOWN IMAP_DATE_UNKNOWN
 
-/* The snapshot, by ascending uid; a size may be STORE_SIZE_UNKNOWN (mailbox_size finds it). Valid
- * until the next call that changes it (sync, set_flags, expunge, copy with is_move). */
+/* The snapshot, by ascending uid; sizes and dates may be unknown (mailbox_size and mailbox_date
+ * find them). Valid until the next call that changes it (sync, set_flags, expunge, copy with
+ * is_move). */
 const struct imap_msg *mailbox_messages(const struct mailbox *m, size_t *n);
 /* The same as rows that can be shared; borrowed until that call. */
 struct imap_rows *mailbox_rows(const struct mailbox *m);
@@ -207,6 +209,12 @@ void mailbox_rest(struct mailbox *m);
 /* A descriptor that is readable when something may have changed (inotify), owned by `m`, -1 when
  * there is none; mailbox_sync empties it. */
 int mailbox_watch(struct mailbox *m);
+
+/* Uids that went after `since`, ascending; the caller frees `*uids`. `*is_all`: what went is not
+ * known that far back, and every uid that is not in the snapshot must be taken as gone (RFC
+ * 7162 3.2.5.1). ERR_MEMORY. */
+enum err_code mailbox_vanished(struct mailbox *m, uint64_t since, uint32_t **uids, size_t *n,
+                               bool *is_all, struct err *e);
 
 enum mailbox_flags_mode { MAILBOX_FLAGS_SET, MAILBOX_FLAGS_ADD, MAILBOX_FLAGS_REMOVE };
 /* Change flags (STORE_RECENT and STORE_PASSED are left alone) and the snapshot. Vanished messages
@@ -264,6 +272,14 @@ enum err_code message_open(struct mailbox *m, uint32_t uid, struct message *out,
 void message_close(struct message *msg);
 /* Size on the wire, computed from the file when it is not known, then remembered. */
 enum err_code mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *e);
+/* The same when the octets are at hand already. */
+uint64_t mailbox_size_of(struct mailbox *m, uint32_t uid, struct slice stored);
+/* Internal date, from the file when it is not known, then remembered. */
+enum err_code mailbox_date(struct mailbox *m, uint32_t uid, wall_t *date, struct err *e);
+/* When the message came into this mailbox (RFC 8514); 0: not known. */
+wall_t mailbox_saved(struct mailbox *m, uint32_t uid);
+/* Find all sizes, with as many threads as there are processors: for POP3. */
+enum err_code mailbox_sizes(struct mailbox *m, struct err *e);
 /* UIDL (RFC 1939 7): UIDVALIDITY and UID as 16 hexadecimal digits with a NUL; as stable as they. */
 enum { STORE_UIDL_MAX = 17 };
 struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid, char out[STORE_UIDL_MAX]);
