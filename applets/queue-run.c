@@ -61,7 +61,8 @@ static const struct exit_doc exits[] = {
     {64, "the command line is wrong"},
     {66, "there is no such message"},
     {75, "the pass ran out of time, or the process that holds a message did not answer"},
-    {77, "the queue may not be read"},
+    {74, "the disk failed, or what lies in the drop directory could not be taken"},
+    {77, "the queue may not be used, or the drop directory not be read"},
     {78, "a setting is wrong"},
     {0, NULL},
 };
@@ -303,10 +304,10 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args,
                        .directory = &directory,
                        .courier = &courier};
     struct pass p = {.ctx = ctx, .args = args, .filter = f, .queue = q, .runner = &r};
-    struct err e = {0};
+    struct err e = {0}, left = {0};
     mono_t deadline = clock_mono() + (mono_t)(args->deadline ? args->deadline : PASS_S) * 1000;
     unsigned held = 0, taken;
-    enum err_code code;
+    enum err_code code, collected;
     bool late = false;
 
     code = directory_open(ctx->conf, &directory, &e);
@@ -315,7 +316,8 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args,
     ctx->log.level = LEVEL_ERROR;
     p.tells_all = args->verbose || isatty(STDOUT_FILENO);
     if (!args->json && !args->quiet) r.on_verdict = on_verdict, r.on_user = &p;
-    if (drop_collect(ctx->conf, q, &ctx->log, &taken, &e) != OK) warnf(ctx, "%s", e.msg);
+    /* What cannot be taken does not keep what is in the queue already. */
+    collected = drop_collect(ctx->conf, q, &ctx->log, &taken, &left);
     if (!filter_is_empty(f)) {
         struct meant m = {.filter = f};
 
@@ -340,7 +342,11 @@ static int pass(struct context *ctx, struct queue *q, const struct args *args,
                 "{\"v\":1,\"delivered\":%u,\"deferred\":%u,\"failed\":%u,\"held_by_others\":%u}\n",
                 r.delivered, r.deferred, r.failed, held);
     *told_to_stop = p.is_told_to_stop;
-    if (code != OK) return fail(ctx, &e);
+    if (code != OK) {
+        if (collected != OK) warnf(ctx, "%s", left.msg);
+        return fail(ctx, &e);
+    }
+    if (collected != OK) return fail(ctx, &left);
     return late ? failf(ctx, EX_TEMPFAIL, "the pass ran out of time") : EX_OK;
 }
 

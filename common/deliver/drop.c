@@ -133,7 +133,8 @@ struct found {
     uid_t owner;
 };
 
-/* Lines must end in CRLF: a bare LF would be end of data to some hosts (RFC 5321 2.3.8). */
+/* Lines must end in CRLF: a bare LF would be end of data to some hosts (RFC 5321 2.3.8). `*last` is
+ * the octet before `s`; that the last line ends too is the caller's to see. */
 static bool ends_right(struct slice s, char *last) {
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] == '\n' && *last != '\r') return false;
@@ -251,6 +252,8 @@ static enum err_code read_file(struct drop *d, int fd, uint64_t file_size, struc
         if (code == OK) code = spool_add(&f->body, piece, e);
         done += n;
     }
+    if (code == OK && size > 0 && last != '\n')
+        code = err_set(e, ERR_SYNTAX, "its last line does not end in CRLF");
     if (code == OK && crc != want) code = err_set(e, ERR_SYNTAX, "it is damaged");
     return code == OK ? check_envelope(f, e) : code;
 }
@@ -258,7 +261,7 @@ static enum err_code read_file(struct drop *d, int fd, uint64_t file_size, struc
 static enum err_code take(struct drop *d, const char *name, struct err *e) {
     char id[QUEUE_ID_MAX], date[MOMENT_RFC5322_MAX], owner[24];
     struct found f = {0};
-    struct stat st;
+    struct stat st = {0};
     struct buf head;
     enum err_code code;
     int fd = openat(d->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

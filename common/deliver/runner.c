@@ -313,6 +313,7 @@ enum err_code runner_start(struct runner *r, unsigned jobs, struct runner_thread
 
 void runner_stop(struct runner *r, struct runner_threads *t) {
     mono_t last = clock_mono() + RUNNER_STOP_MS;
+    struct err e = {0};
 
     if (r->courier->give_up == 0 || r->courier->give_up > last) r->courier->give_up = last;
     r->is_stopping = true;
@@ -320,6 +321,9 @@ void runner_stop(struct runner *r, struct runner_threads *t) {
     outbound_stop(t->outbound);
     if (t->has_local) pthread_join(t->local, NULL);
     while (r->programs > 0) poll(NULL, 0, 10); /* they see is_stopping */
+    /* Nobody notes any more: what was noted last becomes durable too. */
+    if (queue_sync_all(r->queue, &e) != OK)
+        log_event(r->log, LEVEL_ERROR, "cannot sync the journals", "why", slice_str(e.msg), NULL);
     free(t);
 }
 

@@ -67,12 +67,15 @@ static void parse_by(struct slice value, struct envelope *env) {
 enum err_code envelope_parse(struct slice text, struct arena *a, struct envelope *env,
                              struct err *e) {
     struct slice rest = text, line;
-    size_t count = 0, at = 0;
+    size_t count = 0, lines = 0, at = 0;
 
     *env = (struct envelope){0};
-    while (slice_line(&rest, &line)) count += slice_starts(line, S("rcpt "));
+    for (; slice_line(&rest, &line); lines++) count += slice_starts(line, S("rcpt "));
     if (count > ENVELOPE_RCPT_MAX)
         return err_set(e, ERR_LIMIT, "more than %d recipients", ENVELOPE_RCPT_MAX);
+    /* So that what it takes of the arena has a bound: each line may be copied. */
+    if (lines > ENVELOPE_LINES_MAX + 3 * count)
+        return err_set(e, ERR_LIMIT, "more lines than an envelope has");
     env->rcpts = arena_new(a, count * sizeof *env->rcpts);
     if (!env->rcpts) return err_set(e, ERR_MEMORY, "no memory for the envelope");
     env->rcpt_count = count;

@@ -9,7 +9,11 @@
 #include "base/err.h"
 #include "base/moment.h"
 
-enum { ENVELOPE_RCPT_MAX = 10000, ENVELOPE_BYTES_MAX = 8 * 1024 * 1024 };
+enum {
+    ENVELOPE_RCPT_MAX = 10000,
+    ENVELOPE_BYTES_MAX = 8 * 1024 * 1024,
+    ENVELOPE_LINES_MAX = 64 /* besides three for each recipient */
+};
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
 enum { ENVELOPE_PRIORITY_MAX = 9 };
 enum envelope_ret { RET_DEFAULT, RET_FULL, RET_HDRS };

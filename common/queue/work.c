@@ -669,7 +669,8 @@ enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e) {
     return code;
 }
 
-enum err_code queue_sync_all(struct queue *q, struct err *e) {
+/* At most SYNC_AT_ONCE journals; `*more` when that was not all. */
+static enum err_code sync_some(struct queue *q, bool *more, struct err *e) {
     int fds[SYNC_AT_ONCE];
     bool is_first = false;
     size_t n = 0;
@@ -678,7 +679,9 @@ enum err_code queue_sync_all(struct queue *q, struct err *e) {
     /* A segment may end while its journal is synced: the descriptors are our own. */
     pthread_mutex_lock(&q->lock);
     for (struct segment *s = q->segments; s && n < COUNT_OF(fds); s = s->next) {
-        journal_pay(q, s, NULL);
+        enum err_code paid = journal_pay(q, s, code == OK ? e : NULL);
+
+        if (code == OK) code = paid;
         if (!s->is_journal_dirty || s->journal_fd < 0) continue;
         fds[n] = fcntl(s->journal_fd, F_DUPFD_CLOEXEC, 0);
         if (fds[n] < 0) break;
@@ -690,10 +693,24 @@ enum err_code queue_sync_all(struct queue *q, struct err *e) {
     }
     pthread_mutex_unlock(&q->lock);
     for (size_t i = 0; i < n; i++) {
-        if (code == OK) code = file_sync(fds[i], "the queue's journal", e);
+        enum err_code synced = file_sync(fds[i], "the queue's journal", code == OK ? e : NULL);
+
+        if (code == OK) code = synced;
         close(fds[i]);
     }
     if (code == OK && is_first) code = file_sync_dir(q->dir, e);
+    *more = n == COUNT_OF(fds);
+    return code;
+}
+
+enum err_code queue_sync_all(struct queue *q, struct err *e) {
+    enum err_code code = OK;
+
+    for (bool more = true; more;) {
+        enum err_code one = sync_some(q, &more, code == OK ? e : NULL);
+
+        if (code == OK) code = one;
+    }
     return code;
 }
 

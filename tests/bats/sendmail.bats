@@ -553,6 +553,9 @@ msg("good", ok, b"Subject: good\r\n\r\nhi\r\n")
 msg("torn", ok, text, cut=60)
 msg("crc", ok, text, crc=1)
 msg("barelf", ok, b"Subject: x\r\n\r\nhi\n.\nMAIL FROM:<x@y>\r\n")
+msg("barecr", ok, b"Subject: x\r\n\r\nhi\r")
+msg("noend", ok, b"Subject: x\r\n\r\nhi")
+msg("lines", ok + b"proto x\n" * 1000000, text)
 msg("norcpt", b"from evil@x.test\nat 1\n", text)
 msg("inject", b"from evil@x.test\nat 1\nrcpt a@b.test> SIZE=1 <x\n", text)
 msg("orcpt", b"from evil@x.test\nat 1\nrcpt a@b.test\norcpt rfc822;x FOO=bar\n", text)
@@ -581,10 +584,14 @@ PY
     ls "$open/drop" >> log
     [[ -z $(find "$open/drop" -name '*.msg') && ! -e $open/drop/old.new && -e $open/drop/fresh.new ]]
     [[ $(cat "$open/data/secret") == secret ]]
-    [[ $(find "$open/drop" -name '*.bad' | wc -l) == 18 ]]
+    [[ $(find "$open/drop" -name '*.bad' | wc -l) == 21 ]]
     # A directory that others could take mail from is not trusted.
     rm -rf "$open/drop"
     mkdir -m 777 "$open/drop"
-    queue_run 0
+    queue_run 77
     err_has "sticky"
+    # What is in the queue goes all the same.
+    message ann@a.test | "$POSTBAG" sendmail -C "$open/conf" ann@a.test
+    queue_run 77
+    [[ $(find "$open/data/mail" -path '*/new/*' -type f | wc -l) == 2 ]]
 }

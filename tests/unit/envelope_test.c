@@ -100,6 +100,24 @@ static void bad_wishes_are_none(void **state) {
     arena_release(&a);
 }
 
+/* An envelope in a file of a stranger may be all lines: what it takes of the arena has a bound. */
+static void lines_have_a_bound(void **state) {
+    struct envelope got;
+    struct arena a;
+    struct buf text;
+
+    (void)state;
+    for (unsigned over = 0; over < 2; over++) {
+        buf_init(&text, ENVELOPE_BYTES_MAX);
+        arena_init(&a, 65536);
+        buf_add(&text, S("from\nrcpt a@x.test\n"));
+        for (unsigned i = 2; i < ENVELOPE_LINES_MAX + 3 + over; i++) buf_add(&text, S("proto x\n"));
+        assert_int_equal(envelope_parse(buf_slice(&text), &a, &got, NULL), over ? ERR_LIMIT : OK);
+        buf_release(&text);
+        arena_release(&a);
+    }
+}
+
 /* RFC 4865: what is to be released later is not due before, also after a restart. */
 static void released_at_its_time(void **state) {
     struct envelope env = {.sender = S("from@z.test"),
@@ -135,9 +153,8 @@ static void released_at_its_time(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_wish_survives),
-        cmocka_unit_test(no_wish_is_no_line),
-        cmocka_unit_test(bad_wishes_are_none),
+        cmocka_unit_test(every_wish_survives),  cmocka_unit_test(no_wish_is_no_line),
+        cmocka_unit_test(bad_wishes_are_none),  cmocka_unit_test(lines_have_a_bound),
         cmocka_unit_test(released_at_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
