@@ -193,7 +193,8 @@ static enum err_code read_head(int fd, uint64_t file_size, uint64_t max, uint64_
     uint64_t sum = 0;
     bool ok;
 
-    if (n <= 0) return err_set(e, ERR_SYNTAX, "it is empty");
+    if (n < 0) return err_sys(e, "cannot read it");
+    if (n == 0) return err_set(e, ERR_SYNTAX, "it is empty");
     ok = slice_cut(slice_of(text, (size_t)n), '\n', &line, &rest);
     rest = line;
     for (size_t i = 0; ok && i < 4; i++) ok = slice_word(&rest, &word[i]);
@@ -258,9 +259,26 @@ static enum err_code read_file(struct drop *d, int fd, uint64_t file_size, struc
     return code == OK ? check_envelope(f, e) : code;
 }
 
+static void set_aside(struct drop *d, const char *name, const struct err *why) {
+    char bad[NAME_MAX + 8], own[NAME_MAX_BYTES], owner[24];
+    struct stat st = {0};
+
+    fstatat(d->dir, name, &st, AT_SYMLINK_NOFOLLOW);
+    snprintf(bad, sizeof bad, "%.*s.bad", (int)(strlen(name) - 4), name);
+    log_event(d->log, LEVEL_ERROR, "a file in the drop directory is set aside", "file",
+              slice_str(name), "uid", log_num(owner, (int64_t)st.st_uid), "why",
+              slice_str(why->msg), NULL);
+    if (renameat(d->dir, name, d->dir, bad) == 0) return;
+    /* Something of that name lies there that cannot be replaced; nobody foresees this one. */
+    make_name(own);
+    snprintf(bad, sizeof bad, "%s.bad", own);
+    if (renameat(d->dir, name, d->dir, bad) < 0) unlinkat(d->dir, name, 0);
+}
+
 static enum err_code take(struct drop *d, const char *name, struct err *e) {
     char id[QUEUE_ID_MAX], date[MOMENT_RFC5322_MAX], owner[24];
     struct found f = {0};
+    struct err left = {0};
     struct stat st = {0};
     struct buf head;
     enum err_code code;
@@ -287,7 +305,11 @@ static enum err_code take(struct drop *d, const char *name, struct err *e) {
         code = queue_put(d->queue, &f.env, buf_slice(&head), &f.body, id, e);
     }
     if (code == OK) {
-        unlinkat(d->dir, name, 0);
+        if (unlinkat(d->dir, name, 0) < 0 && errno != ENOENT) {
+            /* It must not be taken again. */
+            err_sys(&left, "it is in the queue, and cannot be removed");
+            set_aside(d, name, &left);
+        }
         log_event(d->log, LEVEL_NOTE, "queued", "id", slice_str(id), "from",
                   f.env.sender.n ? f.env.sender : S("<>"), "to", f.env.rcpts[0].address, "proto",
                   S("drop"), "uid", log_num(owner, (int64_t)f.owner), NULL);
@@ -297,22 +319,6 @@ static enum err_code take(struct drop *d, const char *name, struct err *e) {
     arena_release(&f.arena);
     close(fd);
     return code;
-}
-
-static void set_aside(struct drop *d, const char *name, const struct err *why) {
-    char bad[NAME_MAX + 8], own[NAME_MAX_BYTES], owner[24];
-    struct stat st = {0};
-
-    fstatat(d->dir, name, &st, AT_SYMLINK_NOFOLLOW);
-    snprintf(bad, sizeof bad, "%.*s.bad", (int)(strlen(name) - 4), name);
-    log_event(d->log, LEVEL_ERROR, "a file in the drop directory is set aside", "file",
-              slice_str(name), "uid", log_num(owner, (int64_t)st.st_uid), "why",
-              slice_str(why->msg), NULL);
-    if (renameat(d->dir, name, d->dir, bad) == 0) return;
-    /* Something of that name lies there that cannot be replaced; nobody foresees this one. */
-    make_name(own);
-    snprintf(bad, sizeof bad, "%s.bad", own);
-    if (renameat(d->dir, name, d->dir, bad) < 0) unlinkat(d->dir, name, 0);
 }
 
 /* Nobody else may remove or rename what lies there, or be its owner. */
@@ -393,6 +399,7 @@ enum err_code drop_collect(struct conf *c, struct queue *q, const struct log *lo
         case ERR_LIMIT: set_aside(&d, entry->d_name, &why); break;
         default:
             code = why.code;
+            err_note(&why, "%s/%s", d.path, entry->d_name);
             if (e) *e = why;
             break;
         }

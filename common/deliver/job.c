@@ -81,7 +81,7 @@ enum err_code job_load(struct job *j, struct err *e) {
         if (n <= 0) {
             free(j->octets);
             j->octets = NULL;
-            return err_sys(e, "cannot read the queue");
+            return err_sys(e, "cannot read segment %s", queue_msg_segment(j->msg));
         }
         done += (uint64_t)n;
     }
@@ -104,8 +104,8 @@ static bool wants(const struct job *j, size_t i, unsigned what) {
     return !(notify & NOTIFY_NEVER) && (notify & what);
 }
 
-/* The header of the message, or all of it when small. */
-static struct slice original(struct job *j, bool *whole) {
+/* The header of the message, or all of it when small. IO, MEMORY. */
+static enum err_code original(struct job *j, struct slice *out, bool *whole, struct err *e) {
     uint64_t at, size;
     size_t n, done = 0;
     char *p;
@@ -120,10 +120,12 @@ static struct slice original(struct job *j, bool *whole) {
     while (p && done < n) {
         ssize_t got = pread(fd, p + done, n - done, (off_t)(at + done));
 
-        if (got <= 0) break;
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return err_sys(e, "cannot read segment %s", queue_msg_segment(j->msg));
         done += (size_t)got;
     }
-    return slice_of(p, p ? done : 0);
+    *out = slice_of(p, p ? done : 0);
+    return p ? OK : err_set(e, ERR_MEMORY, "no memory for the message");
 }
 
 /* Put a notification for the recipients that `pick` chose into the queue. */
@@ -150,7 +152,8 @@ static enum err_code notify(struct runner *r, struct job *j, const struct dsn_rc
     enum err_code code;
 
     random_bytes(random, sizeof random);
-    d.message = original(j, &d.is_whole);
+    code = original(j, &d.message, &d.is_whole, e);
+    if (code != OK) return code;
     /* What was to go over TLS only is not sent about (RFC 8689 4.3.1): the header is enough. */
     if (j->env.is_requiretls) d.is_whole = false;
     buf_init(&text, (size_t)LOCAL_MESSAGE_MAX);

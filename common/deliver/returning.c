@@ -113,6 +113,9 @@ static enum err_code do_portion(struct work *w, unsigned timeout_ms, return_fn *
     for (size_t i = 0; i < w->n; i++)
         if (w->is_done[i]) drop[count++] = w->asks[i];
     dropped = count ? queue_request_many(w->q, QUEUE_DROP, drop, count, timeout_ms, w->e) : OK;
+    /* Both would be sent: not for a read that failed once. */
+    if (dropped == ERR_IO)
+        dropped = queue_request_many(w->q, QUEUE_DROP, drop, count, timeout_ms, w->e);
     for (size_t i = 0, k = 0; i < w->n; i++) {
         if (!w->is_done[i]) {
             /* It ended between the two looks. */

@@ -139,7 +139,7 @@ static void deliver_rcpt(struct runner *r, struct job *j, size_t i, struct local
         item->is_added =
             local_batch_add(batch, ends[k].account,
                             ends[k].owner.n && j->env.sender.n ? ends[k].owner : j->env.sender,
-                            message, slice_str(key), j->env.arrived, queue_msg_attempts(j->msg) > 0,
+                            message, slice_str(key), j->env.arrived, queue_msg_was_begun(j->msg),
                             &item->item, &item->err) == OK;
     }
 }

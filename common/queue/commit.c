@@ -248,7 +248,10 @@ static void line_up_new(struct queue *q, const struct queue_op *op, uint64_t sta
         }
     }
     pthread_mutex_unlock(&q->lock);
-    /* Without memory the message stays on disk and is found at the next start. */
+    /* The message stays on disk and is found at the next start. */
+    if (m)
+        log_event(q->log, LEVEL_ERROR, "cannot read what was just stored; it waits for a restart",
+                  "id", slice_str(op->id), "segment", slice_str(q->writer->name), NULL);
     free(m);
 }
 

@@ -14,7 +14,8 @@ enum {
     LOCK_LEASE = 1,  /* byte that the process which delivers from it holds */
     RECORD_HEADER_MAX = 96,
     JOURNAL_DETAIL_MAX = 16 * 1024,
-    JOURNAL_AHEAD = 32 * 1024, /* room kept in a journal */
+    JOURNAL_AHEAD = 32 * 1024, /* room kept in a journal, beyond what is begun */
+    JOURNAL_RCPT = 1024,       /* and for each recipient of what is begun; a line has about 400 */
     JOURNAL_BYTES_MAX = 1024 * 1024 * 1024,
     JOURNAL_OWED_MAX = 4 * 1024 * 1024, /* lines kept for a journal that cannot be written */
     REQUEST_STALE_S = 3600,             /* a request that nobody waits for any more */
@@ -38,8 +39,10 @@ struct segment {
     uint64_t prepared;      /* the writer's: the file has octets of zero from its end up to here */
     size_t committed;       /* the writer's: records */
     uint64_t journal_room;  /* octets from its start that the file system has promised */
-    struct buf owed;        /* lines that could not be written to the journal yet */
-    bool is_moving;         /* its messages are out because it is written anew */
+    uint64_t journal_due;   /* octets that may be noted of what was begun: all of them have room */
+    bool had_journal; /* it was there when the lease was taken: somebody worked on it before */
+    struct buf owed;  /* lines that could not be written to the journal yet */
+    bool is_moving;   /* its messages are out because it is written anew */
 };
 
 struct queue_msg {
@@ -54,7 +57,7 @@ struct queue_msg {
     size_t heap_at; /* in queue.heap[lane], while lined up */
     uint16_t attempts;
     uint8_t lane;
-    bool is_out, is_begun, is_held, is_delay_told, is_in_heap;
+    bool is_out, is_begun, has_room, is_held, is_delay_told, is_in_heap;
     uint8_t state[]; /* enum queue_state per recipient */
 };
 
@@ -100,6 +103,7 @@ struct record {
     uint64_t at; /* offset of the envelope */
     uint64_t size;
     uint32_t env_size, crc;
+    bool is_unread; /* STEP_BAD because reading failed; errno says why */
 };
 
 /* Paths below the queue's directory. False when too long. */
@@ -109,13 +113,12 @@ void queue_path(const struct queue *q, char path[PATH_MAX], const char *name, co
 enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record *r);
 /* The checksum's start: over the header line up to where the checksum stands. */
 uint32_t record_header_crc(const char *id, uint64_t env_size, uint64_t size);
-/* True when header, envelope and message have the checksum that the header says. */
-bool record_is_whole(int fd, const struct record *r);
-/* The same, where a read that failed is not damage: OK, ERR_SYNTAX (damaged), IO or MEMORY. */
+/* Have header, envelope and message the checksum that the header says? OK, ERR_SYNTAX (damaged); a
+ * read that failed is no damage: IO with errno, or MEMORY. */
 enum err_code record_check(int fd, const struct record *r);
 /* The octets of a segment of `file_size` without the zeros that its writer keeps ahead of itself; a
- * record never ends with one. On a read error `file_size`. */
-uint64_t segment_size(int fd, uint64_t file_size);
+ * record never ends with one: `*file_size` becomes that. ERR_IO with errno. */
+enum err_code segment_size(int fd, uint64_t *file_size);
 /* Read the envelope text of a record into `out`. */
 enum err_code record_envelope(int fd, uint64_t at, uint32_t size, struct buf *out, struct err *e);
 
@@ -130,9 +133,11 @@ bool journal_next(struct slice *text, struct journal_line *l);
 /* Append a line to the journal of `s`, which is opened when needed. */
 enum err_code journal_add(struct queue *q, struct segment *s, const char *id, int rcpt,
                           const char *word, struct slice detail, struct err *e);
-/* Open the journal of `s` and keep room in it for the lines of what is on its way, so that noting
- * does not fail later. With `lock` held. */
-enum err_code journal_ready(struct queue *q, struct segment *s, struct err *e);
+/* Open the journal of `s` and keep room in it for `more` octets beyond those of what was begun, so
+ * that noting does not fail later. FULL, IO. With `lock` held. */
+enum err_code journal_ready(struct queue *q, struct segment *s, uint64_t more, struct err *e);
+/* Open the journal of `s`, so that it is there. With `lock` held. */
+enum err_code journal_touch(struct queue *q, struct segment *s, struct err *e);
 /* Write what is owed to the journal of `s`, if anything. With `lock` held. */
 enum err_code journal_pay(struct queue *q, struct segment *s, struct err *e);
 /* Forget what is owed to the journal of `s`. */

@@ -121,14 +121,26 @@ bool walk_segment(struct queue *q, const char *name, struct walk *w) {
     leased = fd >= 0 && lock_is_held(fd, LOCK_LEASE);
     while (go_on && w->code == OK) {
         memset(&v, 0, sizeof v);
-        if (record_read(fd, at, (uint64_t)st.st_size, &v.r) != STEP_DONE) break;
+        if (record_read(fd, at, (uint64_t)st.st_size, &v.r) != STEP_DONE) {
+            if (v.r.is_unread) w->code = err_sys(w->e, "cannot read %s", path);
+            break;
+        }
         at = v.r.at + v.r.env_size + v.r.size + 1;
         if (!is_wanted(w, v.r.id)) continue;
         arena_reset(&a);
         buf_reset(&text);
-        if (!record_is_whole(fd, &v.r)) continue;
+        w->code = record_check(fd, &v.r);
+        if (w->code == ERR_SYNTAX) {
+            w->code = OK;
+            continue;
+        }
+        if (w->code != OK) {
+            err_sys(w->e, "cannot read %s", path);
+            break;
+        }
         w->code = record_envelope(fd, v.r.at, v.r.env_size, &text, w->e);
         if (w->code == OK) w->code = envelope_parse(buf_slice(&text), &a, &v.env, w->e);
+        if (w->code != OK && w->e) err_note(w->e, "%s", path);
         if (w->code != OK) break;
         v.state = arena_new(&a, v.env.rcpt_count);
         v.detail = arena_new(&a, v.env.rcpt_count * sizeof *v.detail);
@@ -188,7 +200,8 @@ enum err_code queue_entry_read(const struct queue_entry *entry, struct buf *out,
         ssize_t got = p ? pread(entry->fd, p, n, (off_t)at) : -1;
 
         if (got <= 0)
-            return err_set(e, p ? ERR_IO : ERR_LIMIT, "cannot read message %s", entry->id);
+            return err_set(e, p ? ERR_IO : ERR_LIMIT, "cannot read message %s of the queue",
+                           entry->id);
         buf_grown(out, (size_t)got);
         at += (uint64_t)got;
         left -= (uint64_t)got;

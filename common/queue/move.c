@@ -48,23 +48,27 @@ static bool ids_add(struct ids *l, const char *id) {
     return true;
 }
 
-/* Go over the records of a file. True when it is records to the end, and each is in `known` (when
- * given); they are added to `out` (when given). */
-static bool all_records(int fd, const struct ids *known, struct ids *out, bool check) {
+/* Go over the records of a file. OK when it is records to the end, and each is in `known` (when
+ * given); they are added to `out` (when given). ERR_SYNTAX when not; ERR_IO: nobody knows. */
+static enum err_code all_records(int fd, const struct ids *known, struct ids *out, bool check) {
     struct stat st;
     struct record r;
     uint64_t at = 0;
 
-    if (fstat(fd, &st) < 0 || st.st_size == 0) return false;
+    if (fstat(fd, &st) < 0) return ERR_IO;
+    if (st.st_size == 0) return ERR_SYNTAX;
     while (at < (uint64_t)st.st_size) {
-        if (record_read(fd, at, (uint64_t)st.st_size, &r) != STEP_DONE) return false;
-        if (check && record_check(fd, &r) != OK) return false;
+        enum step step = record_read(fd, at, (uint64_t)st.st_size, &r);
+        enum err_code code = step == STEP_DONE ? OK : r.is_unread ? ERR_IO : ERR_SYNTAX;
+
+        if (code == OK && check) code = record_check(fd, &r);
+        if (code != OK) return code;
         if (known && !(known->n && bsearch(r.id, known->v, known->n, sizeof *known->v, by_id)))
-            return false;
-        if (out && !ids_add(out, r.id)) return false;
+            return ERR_SYNTAX;
+        if (out && !ids_add(out, r.id)) return ERR_MEMORY;
         at = r.at + r.env_size + r.size + 1;
     }
-    return true;
+    return OK;
 }
 
 /* "moving" is the only place of its messages now: give it a segment's name. */
@@ -89,9 +93,10 @@ static bool recover(struct queue *q, char **names, size_t count) {
     fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) return false;
     ok = lock_try(fd, LOCK_LEASE, true, path, NULL) == OK && access(path, F_OK) == 0 &&
-         all_records(fd, NULL, &ids, false);
+         all_records(fd, NULL, &ids, false) == OK;
     if (ok) qsort(ids.v, ids.n, sizeof *ids.v, by_id);
     for (size_t i = 0; ok && i < count; i++) {
+        enum err_code code;
         int one;
 
         queue_path(q, path, names[i], ".seg");
@@ -101,8 +106,10 @@ static bool recover(struct queue *q, char **names, size_t count) {
             continue;
         }
         /* Somebody who is about to see that he may not lease it yet ends it: the next time. */
-        if (all_records(one, &ids, NULL, false))
-            ok = lock_try(one, LOCK_LEASE, true, path, NULL) == OK && unlink(path) == 0;
+        code = all_records(one, &ids, NULL, false);
+        if (code != ERR_SYNTAX)
+            ok = code == OK && lock_try(one, LOCK_LEASE, true, path, NULL) == OK &&
+                 unlink(path) == 0;
         close(one);
     }
     ok = ok && name_moving(q);
@@ -139,7 +146,7 @@ static int take_small(struct queue *q, const char *name, struct stat *st) {
     if (fd < 0) return -1;
     if (fstat(fd, st) == 0 && st->st_size <= ABSORB_BYTES_MAX &&
         lock_try(fd, LOCK_LEASE, true, path, NULL) == OK && !lock_is_held(fd, LOCK_WRITER) &&
-        fstat(fd, st) == 0 && st->st_nlink > 0 && all_records(fd, NULL, NULL, true)) {
+        fstat(fd, st) == 0 && st->st_nlink > 0 && all_records(fd, NULL, NULL, true) == OK) {
         queue_path(q, path, name, ".jnl"); /* once more, with the lease */
         if (access(path, F_OK) < 0) return fd;
     }
@@ -428,6 +435,7 @@ static void shorten(struct queue *q, struct segment *s) {
         fd_close(&s->journal_fd);
         s->journal_fd = fd;
         s->journal_bytes = s->journal_kept = out.n;
+        s->journal_room = 0; /* that was the old file's */
         s->is_journal_durable = s->is_journal_dirty = false;
         file_sync_dir(q->dir, NULL);
     } else {

@@ -108,7 +108,11 @@ void queue_wait(struct queue *q, enum queue_lane lane, unsigned wakes, unsigned 
 void queue_wake(struct queue *q);
 
 const char *queue_msg_id(const struct queue_msg *m);
+/* The file that it is in, without its ending: for errors. While the message is out. */
+const char *queue_msg_segment(const struct queue_msg *m);
 wall_t queue_msg_arrived(const struct queue_msg *m);
+/* It may have been delivered by a process that died before it could note that, or not in full. */
+bool queue_msg_was_begun(const struct queue_msg *m);
 /* Attempts so far in the remote lane, and the state of a recipient. */
 unsigned queue_msg_attempts(const struct queue_msg *m);
 enum queue_state queue_msg_state(const struct queue_msg *m, size_t rcpt);

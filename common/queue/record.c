@@ -53,17 +53,17 @@ static bool is_id(struct slice s) {
     return true;
 }
 
-uint64_t segment_size(int fd, uint64_t file_size) {
+enum err_code segment_size(int fd, uint64_t *file_size) {
     char block[16 * 1024];
 
-    while (file_size > 0) {
-        size_t n = file_size < sizeof block ? (size_t)file_size : sizeof block;
+    while (*file_size > 0) {
+        size_t n = *file_size < sizeof block ? (size_t)*file_size : sizeof block;
 
-        if (read_at(fd, block, n, file_size - n) != (ssize_t)n) return file_size;
-        while (n > 0 && block[n - 1] == 0) n--, file_size--;
+        if (read_at(fd, block, n, *file_size - n) != (ssize_t)n) return ERR_IO;
+        while (n > 0 && block[n - 1] == 0) n--, --*file_size;
         if (n > 0) break;
     }
-    return file_size;
+    return OK;
 }
 
 enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record *r) {
@@ -72,6 +72,7 @@ enum step record_read(int fd, uint64_t offset, uint64_t file_size, struct record
     struct slice line, word[6], rest;
     uint64_t env_size, size;
 
+    r->is_unread = n < 0;
     if (offset >= file_size) return STEP_MORE;
     if (n <= 0) return STEP_BAD;
     rest = slice_of(text, (size_t)n);
@@ -124,8 +125,6 @@ enum err_code record_check(int fd, const struct record *r) {
     return got < 0 ? ERR_IO : ok ? OK : ERR_SYNTAX;
 }
 
-bool record_is_whole(int fd, const struct record *r) { return record_check(fd, r) == OK; }
-
 enum err_code record_envelope(int fd, uint64_t at, uint32_t size, struct buf *out, struct err *e) {
     char *p = buf_room(out, size);
 
@@ -167,17 +166,22 @@ bool journal_next(struct slice *text, struct journal_line *l) {
 static enum err_code open_journal(struct queue *q, struct segment *s, struct err *e) {
     char path[PATH_MAX], last = '\n';
     struct stat st;
+    enum err_code code = OK;
 
     queue_path(q, path, s->name, ".jnl");
     s->journal_fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (s->journal_fd >= 0) fd_own_like_path(s->journal_fd, q->dir);
     if (s->journal_fd < 0) return err_sys(e, "cannot open %s", path);
     /* A line that a crash tore is ended, so that the next one stands alone. */
-    if (fstat(s->journal_fd, &st) == 0 && st.st_size > 0 &&
-        pread(s->journal_fd, &last, 1, st.st_size - 1) == 1 && last != '\n')
-        return file_write(s->journal_fd, S("\n"), path, e);
-    s->journal_bytes = (uint64_t)st.st_size;
-    s->journal_room = 0;
+    if (fstat(s->journal_fd, &st) < 0 ||
+        (st.st_size > 0 && pread(s->journal_fd, &last, 1, st.st_size - 1) != 1))
+        code = err_sys(e, "cannot read %s", path);
+    else if (last != '\n') code = file_write(s->journal_fd, S("\n"), path, e);
+    if (code != OK) {
+        fd_close(&s->journal_fd);
+        return code;
+    }
+    s->journal_bytes = (uint64_t)st.st_size + (last != '\n');
     return OK;
 }
 
@@ -209,22 +213,26 @@ static enum err_code append(struct queue *q, struct segment *s, struct slice tex
     return code;
 }
 
-enum err_code journal_ready(struct queue *q, struct segment *s, struct err *e) {
-    enum err_code code = s->journal_fd < 0 ? open_journal(q, s, e) : OK;
+enum err_code journal_touch(struct queue *q, struct segment *s, struct err *e) {
+    return s->journal_fd < 0 ? open_journal(q, s, e) : OK;
+}
 
-    if (code != OK) {
-        fd_close(&s->journal_fd);
-        return code;
-    }
-    if (s->journal_room > s->journal_bytes + JOURNAL_AHEAD / 2) return OK;
+enum err_code journal_ready(struct queue *q, struct segment *s, uint64_t more, struct err *e) {
+    uint64_t need = s->journal_due + more;
+    enum err_code code = journal_touch(q, s, e);
+    int r;
+
+    if (code != OK) return code;
+    if (s->journal_room >= s->journal_bytes + need + JOURNAL_AHEAD / 2) return OK;
+    do {
+        r = fallocate(s->journal_fd, FALLOC_FL_KEEP_SIZE, (off_t)s->journal_bytes,
+                      (off_t)(need + JOURNAL_AHEAD));
+    } while (r < 0 && errno == EINTR);
     /* Where a file system cannot promise room the line itself will tell. */
-    if (fallocate(s->journal_fd, FALLOC_FL_KEEP_SIZE, (off_t)s->journal_bytes, JOURNAL_AHEAD) ==
-            0 ||
-        errno != ENOSPC) {
-        s->journal_room = s->journal_bytes + JOURNAL_AHEAD;
-        return OK;
-    }
-    return err_sys(e, "no room for the journal of segment %s", s->name);
+    if (r < 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return err_sys(e, "no room for the journal of segment %s", s->name);
+    s->journal_room = s->journal_bytes + need + JOURNAL_AHEAD;
+    return OK;
 }
 
 void journal_forgive(struct queue *q, struct segment *s) {

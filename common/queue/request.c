@@ -21,7 +21,8 @@ enum {
     REQUEST_BYTES_MAX = 16 * 1024 * 1024,
     REQUEST_NAME_MAX = 2 * QUEUE_ID_MAX + 16,
     ANSWER_POLL_MS = 10,
-    GONE_MS = 500 /* after a segment is gone nobody answers */
+    DROP_ROOM = 128, /* octets of a journal line that says so */
+    GONE_MS = 500    /* after a segment is gone nobody answers */
 };
 
 static const char *const verbs[] = {"hold", "release", "drop", "flush"};
@@ -47,6 +48,10 @@ static bool is_wanted(enum queue_verb verb, const struct queue_msg *m) {
  * that must end first. With `lock` held; `m` may be gone afterwards. */
 static bool obey_one(struct queue *q, enum queue_verb verb, struct queue_msg *m) {
     if (is_wanted(verb, m)) {
+        /* Who holds may mean to put another in its place, and then to drop it: that it is dropped
+         * must find room. Without it the line itself will tell. */
+        if (verb == QUEUE_HOLD)
+            journal_ready(q, m->seg, DROP_ROOM * (m->seg->messages - m->seg->finished), NULL);
         journal_add(q, m->seg, m->id, -1, verbs[verb], S(""), NULL);
         if (!m->is_out) queue_line_out(q, m);
         if (verb == QUEUE_HOLD) m->is_held = true;
@@ -234,6 +239,8 @@ static enum err_code note_here(struct asking *a, const struct part *part, bool *
     snprintf(s.name, sizeof s.name, "%s", part->segment);
     if (lock_try(s.fd, LOCK_LEASE, true, path, NULL) == OK && !segments_are_moving(q) &&
         access(path, F_OK) == 0 && fstat(s.fd, &st) == 0 && st.st_nlink > 0) {
+        /* Who holds may mean to drop it later: that must find room (see obey_one). */
+        if (a->verb == QUEUE_HOLD) code = journal_ready(q, &s, 2 * DROP_ROOM * part->n, e);
         for (size_t i = 0; code == OK && i < part->n; i++)
             code = journal_add(q, &s, a->asks[part->at[i]].id, -1, verbs[a->verb], S(""), e);
         if (code == OK) code = file_sync(s.journal_fd, "the queue's journal", e);

@@ -13,8 +13,9 @@
 #include "sys/lock.h"
 
 enum {
-    SYNC_AT_ONCE = 256, /* journals, in queue_sync_all */
-    PAY_EVERY_MS = 1000 /* a journal that could not be written is tried again */
+    SYNC_AT_ONCE = 256,  /* journals, in queue_sync_all */
+    PAY_EVERY_MS = 1000, /* a journal that could not be written is tried again */
+    JOURNAL_AGAIN_S = 60 /* and so is the mail of a segment that can have none */
 };
 
 enum err_code queue_open(const char *dir, const struct log *log, struct queue **out,
@@ -151,9 +152,20 @@ struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now) 
     struct queue_msg *m = NULL;
 
     pthread_mutex_lock(&q->lock);
-    if (h->n > 0 && h->v[0]->due <= now && !is_stuck(q)) {
+    while (!m && h->n > 0 && h->v[0]->due <= now && !is_stuck(q)) {
+        struct err e = {0};
+
         m = h->v[0];
         queue_line_out(q, m);
+        /* That there is a journal tells who comes after a crash that this was begun. */
+        if (lane == QUEUE_LOCAL && journal_touch(q, m->seg, &e) != OK) {
+            log_event(q->log, LEVEL_ERROR, "not delivered now", "id", slice_str(m->id), "why",
+                      slice_str(e.msg), NULL);
+            m->due = now + JOURNAL_AGAIN_S;
+            queue_line_up(q, m);
+            m = NULL;
+            continue;
+        }
         m->is_out = true;
         m->is_begun = lane == QUEUE_LOCAL;
         q->out_count++;
@@ -163,14 +175,23 @@ struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now) 
     return m;
 }
 
+/* What may be noted of a message in one attempt, in octets; the rest of the lines of a few messages
+ * that are larger than usual is what JOURNAL_AHEAD is for. */
+static uint64_t room_of(const struct queue_msg *m) {
+    return (uint64_t)JOURNAL_RCPT * (m->rcpt_count + 1);
+}
+
 enum err_code queue_may_begin(struct queue *q, struct queue_msg *m, struct err *e) {
     enum err_code code;
 
     pthread_mutex_lock(&q->lock);
     if (m->is_held || is_finished(m)) code = err_set(e, ERR_BUSY, "held or dropped meanwhile");
     else if (is_stuck(q)) code = err_set(e, ERR_FULL, "the queue's journals cannot be written");
-    else code = journal_ready(q, m->seg, e);
-    if (code == OK) m->is_begun = true;
+    else code = journal_ready(q, m->seg, m->is_begun ? 0 : room_of(m), e);
+    if (code == OK && !m->is_begun) {
+        m->is_begun = m->has_room = true;
+        m->seg->journal_due += room_of(m);
+    }
     pthread_mutex_unlock(&q->lock);
     return code;
 }
@@ -352,7 +373,7 @@ static struct queue_msg *table_find(const struct table *t, struct slice id) {
 static bool is_complete(const struct segment *s, uint64_t end) {
     char last = 0;
 
-    return pread(s->fd, &last, 1, (off_t)(end - 1)) == 1 && last == '\n';
+    return pread(s->fd, &last, 1, (off_t)(end - 1)) != 1 || last == '\n';
 }
 
 /* Is what lies behind the last complete record of `s` a torn write, which nobody was told 250 of?
@@ -396,7 +417,8 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
     enum err_code code = OK;
 
     if (fstat(s->fd, &st) < 0) return err_sys(e, "cannot read segment %s", s->name);
-    size = segment_size(s->fd, (uint64_t)st.st_size);
+    size = (uint64_t)st.st_size;
+    if (segment_size(s->fd, &size) != OK) return err_sys(e, "cannot read segment %s", s->name);
     while (code == OK && (step = record_read(s->fd, at, size, &r)) == STEP_DONE) {
         uint64_t end = r.at + r.env_size + r.size + 1;
         struct queue_msg *m = NULL;
@@ -405,10 +427,12 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
         code = record_check(s->fd, &r);
         /* What could not be read is neither torn nor damaged: the segment is left for later. */
         if (code == ERR_IO || code == ERR_MEMORY)
-            return err_set(e, code, "cannot read segment %s", s->name);
+            return code == ERR_IO ? err_sys(e, "cannot read segment %s", s->name)
+                                  : err_set(e, code, "no memory to read segment %s", s->name);
         if (code == OK) {
             code = make_msg(s, &r, &m, &why);
             if (code == ERR_MEMORY || code == ERR_IO) {
+                err_note(&why, "segment %s", s->name);
                 if (e) *e = why;
                 return code;
             }
@@ -431,6 +455,8 @@ static enum err_code read_segment(struct queue *q, struct segment *s, struct que
         }
         at = end;
     }
+    if (code == OK && at < size && step == STEP_BAD && r.is_unread)
+        return err_sys(e, "cannot read segment %s", s->name);
     if (code == OK && at < size && !is_torn(s, at, size)) {
         s->is_damaged = true;
         log_event(q->log, LEVEL_ERROR, "damaged record in the queue", "segment", slice_str(s->name),
@@ -454,13 +480,18 @@ static enum err_code replay(struct queue *q, struct segment *s, struct queue_msg
     struct slice rest;
     struct journal_line l;
     struct table t = {0};
+    char path[PATH_MAX];
+    bool had;
     enum err_code code;
 
     buf_init(&text, JOURNAL_BYTES_MAX);
+    queue_path(q, path, s->name, ".jnl");
+    had = access(path, F_OK) == 0;
     code = journal_read(q, s->name, &text, e);
     if (code == OK && !table_make(&t, list, s->messages))
         code = err_set(e, ERR_MEMORY, "no memory for the queue");
     s->journal_bytes = text.n;
+    s->had_journal = had;
     rest = buf_slice(&text);
     while (code == OK && journal_next(&rest, &l)) {
         struct queue_msg *m = table_find(&t, l.id);
@@ -600,8 +631,12 @@ enum err_code queue_lease(struct queue *q, unsigned *held, struct err *e) {
  * ----------------------------------------------------------------------------------- */
 
 const char *queue_msg_id(const struct queue_msg *m) { return m->id; }
+const char *queue_msg_segment(const struct queue_msg *m) { return m->seg->name; }
 wall_t queue_msg_arrived(const struct queue_msg *m) { return m->arrived; }
 unsigned queue_msg_attempts(const struct queue_msg *m) { return m->attempts; }
+bool queue_msg_was_begun(const struct queue_msg *m) {
+    return m->attempts > 0 || m->seg->had_journal;
+}
 bool queue_msg_delay_told(const struct queue_msg *m) { return m->is_delay_told; }
 
 /* The recipients of one message may be worked on by several threads, each on its own. */
@@ -620,6 +655,7 @@ enum err_code queue_msg_envelope(struct queue *q, const struct queue_msg *m, str
     buf_init(&text, ENVELOPE_BYTES_MAX);
     code = record_envelope(m->seg->fd, m->at, m->env_size, &text, e);
     if (code == OK) code = envelope_parse(buf_slice(&text), a, env, e);
+    if (code != OK && e) err_note(e, "segment %s", m->seg->name);
     buf_release(&text);
     return code;
 }
@@ -732,7 +768,8 @@ void queue_finish(struct queue *q, struct queue_msg *m) {
 
 void queue_done(struct queue *q, struct queue_msg *m, enum queue_lane lane, wall_t next) {
     pthread_mutex_lock(&q->lock);
-    m->is_out = m->is_begun = false;
+    if (m->has_room) m->seg->journal_due -= room_of(m);
+    m->is_out = m->is_begun = m->has_room = false;
     q->out_count--;
     m->seg->out--;
     if (is_finished(m)) {
