@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "mime/legal.h"
 #include "queue/dsn.h"
 #include "queue/schedule.h"
 #include "sys/clock.h"
@@ -64,6 +65,28 @@ bool job_open(struct runner *r, struct job *j, struct queue_msg *m) {
     return !j->bad;
 }
 
+/* A Maildir has LF line ends: what is binary would lose which were bare. What cannot be taken apart
+ * is stored as it is. */
+static void make_storable(struct job *j) {
+    struct arena a;
+    struct buf out;
+
+    arena_init(&a, ARENA_MAX);
+    buf_init(&out, (size_t)LOCAL_MESSAGE_MAX);
+    if (legal_make_storable(&a, slice_of(j->octets, (size_t)j->size), &out, NULL) == OK) {
+        size_t n;
+        char *p = buf_take(&out, &n);
+
+        if (p) {
+            free(j->octets);
+            j->octets = p;
+            j->size = n;
+        }
+    }
+    buf_release(&out);
+    arena_release(&a);
+}
+
 enum err_code job_load(struct job *j, struct err *e) {
     uint64_t at, done = 0;
     int fd;
@@ -85,6 +108,7 @@ enum err_code job_load(struct job *j, struct err *e) {
         }
         done += (uint64_t)n;
     }
+    if (j->env.is_binary) make_storable(j);
     return OK;
 }
 

@@ -31,6 +31,14 @@ static unsigned flaws_of(struct slice s) {
     return scan.flaws;
 }
 
+static bool has_bare(struct slice s) {
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\n' && (i == 0 || s.p[i - 1] != '\r')) return true;
+        if (s.p[i] == '\r' && (i + 1 == s.n || s.p[i + 1] != '\n')) return true;
+    }
+    return false;
+}
+
 bool legal_is_signed(struct slice message) {
     return header_count(message, S("DKIM-Signature")) > 0 ||
            header_count(message, S("ARC-Seal")) > 0;
@@ -80,7 +88,7 @@ static void put_header_text(struct buf *out, struct slice text, struct slice end
 
 struct work {
     struct slice message, end; /* end: the line end of the message */
-    unsigned unwanted;         /* LEGAL_ bits that make a part to be encoded */
+    unsigned unwanted; /* LEGAL_ bits that make a part to be encoded; LEGAL_BARE: only that */
     struct buf *out;
     size_t done; /* octets of the message that were copied or replaced */
 };
@@ -162,7 +170,8 @@ static void put_fields(struct work *w, const struct part *p, struct slice encodi
 /* Encode a leaf anew, as text quoted-printable, else base64. */
 static bool encode_leaf(struct work *w, const struct part *p) {
     struct slice body = bytes_of(w, &p->body), data = body;
-    bool is_text = slice_ieq(p->type, S("text")), is_base64 = !is_text;
+    bool is_text = slice_ieq(p->type, S("text")) && w->unwanted != LEGAL_BARE;
+    bool is_base64 = !is_text;
     bool was_encoded =
         slice_ieq(p->encoding, S("base64")) || slice_ieq(p->encoding, S("quoted-printable"));
     struct buf decoded, encoded;
@@ -249,20 +258,19 @@ static bool mend_part(struct work *w, const struct part *p) {
                     header_count(header, S("Content-Type")) == 0 &&
                     header_count(header, S("Content-Transfer-Encoding")) == 0;
 
+    if (w->unwanted == LEGAL_BARE) return !is_leaf || !has_bare(body) || encode_leaf(w, p);
     if (is_leaf && (flaws_of(body) & w->unwanted)) return encode_leaf(w, p);
     if (is_plain && (flaws_of(body) & LEGAL_8BIT)) mend_header(w, p, true);
     else if (flaws_of(header) & (LEGAL_LONG_LINE | LEGAL_NUL)) mend_header(w, p, false);
     return true;
 }
 
-enum err_code legal_make(struct arena *a, struct slice message, bool seven_bit, struct buf *out,
-                         struct err *e) {
-    struct work w = {.message = message, .out = out};
-    unsigned found = flaws_of(message);
+static enum err_code make(struct arena *a, struct slice message, unsigned unwanted, bool found,
+                          struct buf *out, struct err *e) {
+    struct work w = {.message = message, .out = out, .unwanted = unwanted};
 
-    w.unwanted = LEGAL_LONG_LINE | LEGAL_NUL | (seven_bit ? LEGAL_8BIT : 0);
     w.end = slice_find(message, S("\r\n")) != SLICE_NONE ? S("\r\n") : S("\n");
-    if (found != 0 && !legal_is_signed(message)) {
+    if (found && !legal_is_signed(message)) {
         const struct part *root = part_parse(a, message);
 
         if (!root) return err_mail(e, ERR_LIMIT, STATUS(5, 3, 4), "the message has too many parts");
@@ -270,14 +278,25 @@ enum err_code legal_make(struct arena *a, struct slice message, bool seven_bit, 
             size_t header_at = (size_t)p->header.at, body_at = (size_t)p->body.at;
             bool is_leaf = !p->children;
 
-            if (header_at > w.done) mend_filling(&w, header_at);
+            if (header_at > w.done && unwanted != LEGAL_BARE) mend_filling(&w, header_at);
             if (may_not_touch(&w, p)) copy_to(&w, body_at + (size_t)p->body.n);
             else if (!mend_part(&w, p)) break;
             copy_to(&w, is_leaf ? body_at + (size_t)p->body.n : header_at + (size_t)p->header.n);
         }
-        mend_filling(&w, message.n);
+        if (unwanted != LEGAL_BARE) mend_filling(&w, message.n);
     }
     copy_to(&w, message.n);
     return out->bad ? err_mail(e, ERR_LIMIT, STATUS(5, 3, 4), "the message is too large to encode")
                     : OK;
+}
+
+enum err_code legal_make(struct arena *a, struct slice message, bool seven_bit, struct buf *out,
+                         struct err *e) {
+    return make(a, message, LEGAL_LONG_LINE | LEGAL_NUL | (seven_bit ? LEGAL_8BIT : 0),
+                flaws_of(message) != 0, out, e);
+}
+
+enum err_code legal_make_storable(struct arena *a, struct slice message, struct buf *out,
+                                  struct err *e) {
+    return make(a, message, LEGAL_BARE, has_bare(message), out, e);
 }

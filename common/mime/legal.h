@@ -23,7 +23,8 @@ enum { LEGAL_LINE_MAX = 998 }; /* octets without CRLF */
 enum {
     LEGAL_LONG_LINE = 1,
     LEGAL_NUL = 2,
-    LEGAL_8BIT = 4 /* not a flaw where 8BITMIME is known */
+    LEGAL_8BIT = 4, /* not a flaw where 8BITMIME is known */
+    LEGAL_BARE = 8  /* CR without LF, LF without CR: BINARYMIME's; a scan does not look for it */
 };
 
 /* What a message has that not every host takes, found in pieces of any size. Zero-initialise. */
@@ -44,5 +45,11 @@ bool legal_is_signed(struct slice message);
  * in `a`, which may be released afterwards. ERR_LIMIT, ERR_MEMORY. */
 enum err_code legal_make(struct arena *a, struct slice message, bool seven_bit, struct buf *out,
                          struct err *e);
+
+/* Append `message`, which came as BINARYMIME (RFC 3030), made so that it may be stored with LF line
+ * ends and keeps its octets: parts with a bare CR or LF are encoded base64. The rest, and what is
+ * signed, is copied. Otherwise as legal_make. */
+enum err_code legal_make_storable(struct arena *a, struct slice message, struct buf *out,
+                                  struct err *e);
 
 #endif

@@ -121,14 +121,16 @@ PY
     [[ $(grep -acx requiretls a/queue/*.seg) == 1 ]]
 }
 
-# Maildir files end their lines in LF: CRLF is stored as that, everything else as it came.
-@test "a binary message by BDAT arrives: NUL, bare CR and all octets there are (BINARYMIME)" {
+# Maildir files end their lines in LF, so a body with bare CR or LF is stored base64: no octet is lost.
+@test "a binary message by BDAT arrives: NUL, bare CR, bare LF and all octets are there (BINARYMIME)" {
     mail_site
     serve a
     py "$P" <<'PY'
 d = Dialogue(sys.argv[1]); d.ehlo()
 d.ask("MAIL FROM:<zoe@b.test> BODY=BINARYMIME"); d.ask("RCPT TO:<ann@a.test>")
-body = b"Subject: binary\r\n\r\n" + bytes(range(256)) + b"\r\n.\r\n"
+body = b"Subject: binary\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" \
+    b"--b\r\nContent-Type: text/plain\r\n\r\nplain\r\n--b\r\nContent-Type: application/x\r\nContent-Transfer-Encoding: binary\r\n\r\n" \
+    + bytes(range(256)) + b"a\nb\r\nc\rd\r\r\n\n.\r\n" + b"\r\n--b--\r\n"
 d.send(b"BDAT %d\r\n" % 20 + body[:20])
 assert d.answer().startswith("250 2.0.0 20 octets")
 d.send(b"BDAT %d LAST\r\n" % (len(body) - 20) + body[20:])
@@ -136,8 +138,13 @@ assert d.answer().startswith("250")
 PY
     wait_for 10 has_mail a ann
     python3 - "$(mail_file a ann)" <<'PY'
-import sys
-assert open(sys.argv[1], "rb").read().endswith(bytes(range(256)) + b"\n.\n")
+import email, sys
+raw = open(sys.argv[1], "rb").read()
+assert b"\r" not in raw
+plain, binary = email.message_from_bytes(raw).get_payload()
+assert plain.get_payload() == "plain" and not plain["Content-Transfer-Encoding"]
+assert binary["Content-Transfer-Encoding"] == "base64"
+assert binary.get_payload(decode=True) == bytes(range(256)) + b"a\nb\r\nc\rd\r\r\n\n.\r\n"
 PY
 }
 
