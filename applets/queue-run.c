@@ -3,6 +3,7 @@
  * RFC 5321 4.5.4.1 (retries), RFC 3464 (notifications). */
 #include "applets/queue-run.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -468,6 +469,7 @@ static int run(struct context *ctx, const void *p) {
                        .younger_s = args->younger,
                        .is_held = args->held};
     int verbs, status;
+    bool looks;
     const char *verb = verb_of(args, &verbs);
     struct queue *q;
     struct err e = {0};
@@ -475,13 +477,15 @@ static int run(struct context *ctx, const void *p) {
 
     if (check_request(ctx, args, &f, verb, verbs, &e) != OK) return fail(ctx, &e);
     if (!dir) return failf(ctx, EX_OSERR, "no memory");
-    if ((mailq || args->list || args->histogram) && access(dir, F_OK) < 0) {
+    if ((mailq || args->list || args->histogram) && access(dir, F_OK) < 0 && errno == ENOENT) {
         /* Nothing was ever queued: looking must not make directories. */
         if (!args->json) fputs("Mail queue is empty\n", ctx->out);
         return EX_OK;
     }
     if (args->daemon) return stay(ctx, dir, args, &f);
-    if (queue_open(dir, &ctx->log, &q, &e) != OK) return fail(ctx, &e);
+    looks = mailq || args->list || args->show || args->explain || args->histogram || args->dry_run;
+    if ((looks ? queue_open_to_look : queue_open)(dir, &ctx->log, &q, &e) != OK)
+        return fail(ctx, &e);
     if (mailq || args->list) status = queue_run_list(ctx, q, &f, args->json, mailq);
     else if (args->show) status = queue_run_show(ctx, q, ctx->operands[0]);
     else if (args->explain) status = queue_run_explain(ctx, q, &f, args->json);

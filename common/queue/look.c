@@ -114,7 +114,10 @@ bool walk_segment(struct queue *q, const char *name, struct walk *w) {
         fd_close(&fd);
     }
     if (fd < 0 || st.st_nlink == 0) {
-        if (fd < 0 && errno != ENOENT) w->code = err_sys(w->e, "cannot read %s", path);
+        if (fd < 0 && errno == EACCES)
+            w->code = err_set(w->e, ERR_DENIED,
+                              "%s may not be read by this user: run this as its owner", path);
+        else if (fd < 0 && errno != ENOENT) w->code = err_sys(w->e, "cannot read %s", path);
         go_on = false;
     }
     gone = !go_on;

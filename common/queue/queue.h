@@ -39,6 +39,11 @@ struct queue_msg;
 /* Open the queue in `dir` (made with 0700 when missing). Takes no lease. `log` is borrowed, may be
  * NULL. */
 enum err_code queue_open(const char *dir, const struct log *log, struct queue **out, struct err *e);
+/* The same only to look: for who may read the directory and its files but not write them; nothing
+ * is made. For queue_walk, queue_read, queue_story and their like, and nothing else. DENIED says
+ * whose it is; NOT_FOUND. */
+enum err_code queue_open_to_look(const char *dir, const struct log *log, struct queue **out,
+                                 struct err *e);
 /* Commit what is pending, give back leases, free. Messages that are still out must not be used. */
 void queue_close(struct queue *q);
 

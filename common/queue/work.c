@@ -1,6 +1,7 @@
 /* work: leases, the lanes, and what is noted of each message. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -18,14 +19,11 @@ enum {
     JOURNAL_AGAIN_S = 60 /* and so is the mail of a segment that can have none */
 };
 
-enum err_code queue_open(const char *dir, const struct log *log, struct queue **out,
-                         struct err *e) {
+static enum err_code make_queue(const char *dir, const struct log *log, struct queue **out,
+                                struct err *e) {
     struct queue *q;
     pthread_condattr_t monotonic;
-    enum err_code code = file_mkdirs(dir, 0700, e);
 
-    if (code != OK) return code;
-    if (access(dir, R_OK | W_OK | X_OK) < 0) return err_sys(e, "cannot use the queue in %s", dir);
     q = calloc(1, sizeof *q);
     if (!q) return err_set(e, ERR_MEMORY, "no memory for the queue");
     if (snprintf(q->dir, sizeof q->dir, "%s", dir) >= (int)sizeof q->dir) {
@@ -45,6 +43,34 @@ enum err_code queue_open(const char *dir, const struct log *log, struct queue **
     q->pending_end = &q->pending;
     *out = q;
     return OK;
+}
+
+enum err_code queue_open(const char *dir, const struct log *log, struct queue **out,
+                         struct err *e) {
+    enum err_code code = file_mkdirs(dir, 0700, e);
+
+    if (code != OK) return code;
+    if (access(dir, R_OK | W_OK | X_OK) < 0) return err_sys(e, "cannot use the queue in %s", dir);
+    return make_queue(dir, log, out, e);
+}
+
+/* The owner of the directory, or of the nearest one above it that may be looked at. */
+static enum err_code say_whose(const char *dir, struct err *e) {
+    char path[PATH_MAX], *slash;
+    const struct passwd *pw;
+    struct stat st;
+
+    snprintf(path, sizeof path, "%s", dir);
+    while (stat(path, &st) < 0 && (slash = strrchr(path, '/')) && slash > path) *slash = 0;
+    pw = stat(path, &st) == 0 ? getpwuid(st.st_uid) : NULL;
+    return err_set(e, ERR_DENIED, "only %s may read the queue in %s: run this as that user",
+                   pw ? pw->pw_name : "its owner", dir);
+}
+
+enum err_code queue_open_to_look(const char *dir, const struct log *log, struct queue **out,
+                                 struct err *e) {
+    if (access(dir, R_OK | X_OK) == 0) return make_queue(dir, log, out, e);
+    return errno == EACCES ? say_whose(dir, e) : err_sys(e, "cannot read the queue in %s", dir);
 }
 
 const char *queue_dir(const struct queue *q) { return q->dir; }

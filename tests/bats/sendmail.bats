@@ -485,6 +485,33 @@ queue_run() { run_postbag "$1" queue-run -C "$open/conf" "${@:2}"; }
     grep -q '^Return-Path: <nobody@a.test>' "$mail"
 }
 
+@test "who may read the queue may look at it; who may not is told whose it is, in one line" {
+    strangers
+    message bob@b.test | "$POSTBAG" sendmail -C "$open/conf" bob@b.test
+    AS=("${STRANGER[@]}")
+    export POSTBAG=$open/postbag
+    chmod 600 "$open/data/accounts"
+    for verb in --list --histogram "--explain --all"; do
+        # shellcheck disable=SC2086
+        run_postbag 77 queue-run -C "$open/conf" $verb
+        one_error_line queue-run
+        err_has "only root may read the queue in $open/data/queue: run this as that user"
+        out_lacks empty
+    done
+    chmod 755 "$open/data" "$open/data/queue"
+    run_postbag 77 mailq -C "$open/conf"
+    err_has ".seg may not be read by this user"
+    chmod 644 "$open"/data/queue/*
+    for verb in --list --histogram "--explain --all" "--drop --all --dry-run"; do
+        # shellcheck disable=SC2086
+        run_postbag 0 queue-run -C "$open/conf" $verb
+        [[ ! -s err && -s out ]]
+    done
+    run_postbag 0 mailq -C "$open/conf"
+    out_has bob@b.test
+    run_postbag 77 queue-run -C "$open/conf" --drop --all
+}
+
 @test "serve takes what nobody leaves, at once; -bs too" {
     strangers
     free_port L
