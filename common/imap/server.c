@@ -16,11 +16,7 @@ struct imap_server *imap_server_new(const struct imap_config *cfg, mono_t now) {
 
     if (!s) return NULL;
     s->cfg = *cfg;
-    arena_init(&s->strings, 64 * 1024);
-    s->cfg.hostname = arena_copy(&s->strings, cfg->hostname);
-    s->cfg.software = arena_copy(&s->strings, cfg->software.n ? cfg->software : S("postbag"));
-    s->cfg.version = arena_copy(&s->strings, cfg->version);
-    s->cfg.preauth_user = arena_copy(&s->strings, cfg->preauth_user);
+    if (!cfg->software.n) s->cfg.software = S("postbag");
     if (!s->cfg.delimiter) s->cfg.delimiter = '/';
     arena_init(&s->arena, COMMAND_ARENA_MAX);
     buf_init(&s->out, IMAP_OUT_LOW + IMAP_ITEM_MAX + OUT_SLACK);
@@ -36,7 +32,8 @@ struct imap_server *imap_server_new(const struct imap_config *cfg, mono_t now) {
     imap_reader_init(&s->reader, IMAP_COMMAND_PREAUTH_MAX);
     s->now = s->active_at = s->started_at = now;
     imap_greet(s);
-    if (s->strings.bad || s->out.bad) {
+    s->cfg.preauth_user = S("");
+    if (s->out.bad) {
         imap_server_free(s);
         return NULL;
     }
@@ -63,9 +60,22 @@ void imap_server_free(struct imap_server *s) {
     arena_release(&s->fetch.arena);
     arena_release(&s->list.names);
     arena_release(&s->arena);
-    arena_release(&s->strings);
     free(s->uids);
     free(s);
+}
+
+void imap_server_rest(struct imap_server *s) {
+    if (s->open || s->n_events || s->job != JOB_NONE || s->mode == MODE_APPEND) return;
+    if (!s->reader.cmd.n) buf_release(&s->reader.cmd);
+    if (s->out.n == s->out_sent) {
+        buf_release(&s->out);
+        s->out_sent = 0;
+    }
+    buf_release(&s->chunk);
+    buf_release(&s->tagged);
+    arena_release(&s->arena);
+    arena_release(&s->fetch.arena);
+    arena_release(&s->list.names);
 }
 
 /* --- events and endings ------------------------------------------------------------------------

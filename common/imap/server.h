@@ -60,6 +60,7 @@ enum {
     IMAP_IDLE_KEEPALIVE_MS = 2 * 60 * 1000
 };
 
+/* Texts are borrowed for as long as the engine lives, preauth_user for imap_server_new only. */
 struct imap_config {
     struct slice hostname;       /* for the greeting */
     char delimiter;              /* '/' or '.' */
@@ -237,6 +238,8 @@ bool imap_server_done(const struct imap_server *s);
 /* The next event; also makes more output. False: nothing now. */
 bool imap_server_next(struct imap_server *s, struct imap_event *ev);
 
+/* Nothing goes on: give back memory that is only needed while something does. At any time. */
+void imap_server_rest(struct imap_server *s);
 /* True while a question is open. An answer that fits no open question is ignored. */
 bool imap_server_is_waiting(const struct imap_server *s);
 /* The user logged in, empty before. Lives as long as the engine. */

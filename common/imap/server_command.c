@@ -108,8 +108,7 @@ static void cmd_id(struct imap_server *s) {
         bad(s);
         return;
     }
-    imap_tell(s, IMAP_EV_ID)->text = arena_copy(&s->strings, slice_first(list, 1024));
-    s->strings.bad = false; // a client that says ID all day only stops being remembered
+    imap_tell(s, IMAP_EV_ID)->text = slice_first(list, 1024);
     buf_add(&s->out, S("* ID (\"name\" "));
     imap_put_nstring(&s->out, s->cfg.software);
     if (s->cfg.version.n) {

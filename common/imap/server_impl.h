@@ -18,7 +18,7 @@
 #include "imap/token.h"
 #include "sasl/server.h"
 
-enum { EVENTS_MAX = 8, COMMAND_ARENA_MAX = 32 * 1024 * 1024 };
+enum { EVENTS_MAX = 4, COMMAND_ARENA_MAX = 32 * 1024 * 1024 };
 
 enum mode {
     MODE_COMMAND, /* waiting for, or working on, a command */
@@ -80,7 +80,6 @@ struct list_state {
 
 struct imap_server {
     struct imap_config cfg;
-    struct arena strings; /* of cfg */
     enum mode mode;
     enum job job;
     mono_t now, active_at, started_at, keepalive_at;

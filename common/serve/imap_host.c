@@ -33,17 +33,17 @@ _Static_assert(STORE_SIZE_UNKNOWN == IMAP_SIZE_UNKNOWN, "an unknown size is the 
 struct imap_host {
     struct imap_server *engine;
     struct session *session;
-    bool is_checking; /* a login is on its way */
-    struct login login;
+    bool is_checking;    /* a login is on its way */
+    struct login *login; /* while one is under way */
     struct store *store;
     /* the selected mailbox */
     struct mailbox *box; /* NULL: none, or it was deleted under us */
-    char name[STORE_NAME_MAX + 1];
+    char *name;
     uint64_t to_imap[STORE_KEYWORDS_MAX]; /* store keyword -> bit of the session's table */
     bool is_idle;
     mono_t looked_at;
     struct store_append *append;
-    char append_to[STORE_NAME_MAX + 1];
+    bool appends_here;
     /* the message that the engine holds */
     struct message message;
     bool is_open;
@@ -95,7 +95,8 @@ static void close_box(struct imap_host *h) {
     h->append = NULL;
     mailbox_leave(h->box);
     h->box = NULL;
-    h->name[0] = '\0';
+    free(h->name);
+    h->name = NULL;
 }
 
 /* Keywords of this mailbox that came since: make them known to the session. */
@@ -190,7 +191,7 @@ static enum err_code look(struct imap_host *h, struct err *e) {
 }
 
 static bool is_selected(const struct imap_host *h, struct slice name) {
-    return h->box && slice_eq(name, slice_str(h->name));
+    return h->box && h->name && slice_eq(name, slice_str(h->name));
 }
 
 static void on_select(struct imap_host *h, const struct imap_event *ev) {
@@ -209,7 +210,7 @@ static void on_select(struct imap_host *h, const struct imap_event *ev) {
     info.uidvalidity = mailbox_uidvalidity(h->box);
     info.uidnext = mailbox_uidnext(h->box);
     info.no_new_keywords = info.n_keywords >= STORE_KEYWORDS_MAX;
-    snprintf(h->name, sizeof h->name, "%.*s", SP(ev->mailbox));
+    h->name = strndup(ev->mailbox.p, ev->mailbox.n);
     imap_server_selected(h->engine, &info);
     /* The session's table begins as the mailbox' own. */
     memset(h->to_imap, 0, sizeof h->to_imap);
@@ -400,7 +401,7 @@ static void on_append(struct imap_host *h, const struct imap_event *ev) {
         refuse(h, &e, S("TRYCREATE"));
         return;
     }
-    snprintf(h->append_to, sizeof h->append_to, "%.*s", SP(ev->mailbox));
+    h->appends_here = is_selected(h, ev->mailbox);
     imap_server_ok(h->engine);
 }
 
@@ -415,7 +416,7 @@ static void on_append_end(struct imap_host *h) {
         refuse(h, &e, S("TRYCREATE"));
         return;
     }
-    if (is_selected(h, slice_str(h->append_to))) {
+    if (h->appends_here && h->box) {
         const struct imap_msg *m = mailbox_find(h->box, uid);
 
         if (m) {
@@ -520,20 +521,27 @@ static void after_login(struct imap_host *h) {
     enum imap_login r = IMAP_LOGIN_OK;
 
     h->is_checking = false;
-    server_log_login(h->session, &h->login);
-    if (h->login.code != OK)
-        r = h->login.code == ERR_DENIED ? IMAP_LOGIN_WRONG : IMAP_LOGIN_UNAVAILABLE;
-    else if (enter(h, &h->login.account, &e) != OK) {
+    server_log_login(h->session, h->login);
+    if (h->login->code != OK)
+        r = h->login->code == ERR_DENIED ? IMAP_LOGIN_WRONG : IMAP_LOGIN_UNAVAILABLE;
+    else if (enter(h, &h->login->account, &e) != OK) {
         log_event(h->session->server->log, LEVEL_ERROR, "cannot open the mail of an account",
-                  "user", slice_str(h->login.account.name), "why", slice_str(e.msg), NULL);
+                  "user", slice_str(h->login->account.name), "why", slice_str(e.msg), NULL);
         r = IMAP_LOGIN_UNAVAILABLE;
     }
+    free(h->login);
+    h->login = NULL;
     imap_server_login_result(h->engine, r);
 }
 
 static void on_login(struct imap_host *h, const struct imap_event *ev) {
+    h->login = malloc(sizeof *h->login);
+    if (!h->login) {
+        imap_server_login_result(h->engine, IMAP_LOGIN_UNAVAILABLE);
+        return;
+    }
     h->is_checking = true;
-    if (server_login(h->session, &h->login, ev->claim, ev->mechanism, ev->user, ev->password) != OK)
+    if (server_login(h->session, h->login, ev->claim, ev->mechanism, ev->user, ev->password) != OK)
         after_login(h);
 }
 
@@ -591,9 +599,18 @@ static void events(struct session *s, mono_t now) {
     struct imap_host *h = s->host;
     struct imap_event ev;
 
-    if (h->is_checking && h->login.is_done) after_login(h);
+    if (h->is_checking && h->login->is_done) after_login(h);
     if (h->is_idle) look_while_idle(h, now);
     while (!s->waits && imap_server_next(h->engine, &ev)) answer(h, &ev, now);
+    mailbox_pause(h->box);
+    if (h->is_idle) imap_server_rest(h->engine);
+}
+
+static void rest(struct session *s) {
+    struct imap_host *h = s->host;
+
+    imap_server_rest(h->engine);
+    mailbox_rest(h->box);
 }
 
 static void tls_up(struct session *s, mono_t now) {
@@ -614,6 +631,7 @@ static void free_host(struct session *s) {
     struct imap_host *h = s->host;
 
     store_append_abort(h->append);
+    free(h->login);
     imap_server_free(h->engine);
     close_box(h);
     store_close(h->store);
@@ -621,7 +639,7 @@ static void free_host(struct session *s) {
 }
 
 enum err_code imap_host_new(struct session *s, mono_t now, struct err *e) {
-    static const struct session_ops ops = {events, tls_up, shut_down, NULL, free_host};
+    static const struct session_ops ops = {events, tls_up, shut_down, rest, free_host};
     const struct server *server = s->server;
     bool implicit = s->service == SERVICE_IMAPS, stdio = s->peer.len == 0;
     struct imap_config config = {

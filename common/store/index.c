@@ -1,8 +1,10 @@
 #include "store/index.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/attr.h"
@@ -84,6 +86,8 @@ struct index {
     sqlite3 *db; /* NULL: given up */
     char *path;
     sqlite3_stmt *q[QUERIES];
+    ino_t ino;
+    dev_t dev;
     bool was_remade;
 };
 
@@ -94,6 +98,13 @@ static void shut(struct index *ix) {
     }
     if (ix->db) sqlite.sqlite3_close_v2(ix->db);
     ix->db = NULL;
+}
+
+static void drop(struct index *ix) {
+    if (!ix) return;
+    shut(ix);
+    free(ix->path);
+    free(ix);
 }
 
 /* What root makes belongs to whom the home belongs; SQLite gives its own files the owner of this
@@ -130,12 +141,16 @@ static bool is_our_version(sqlite3 *db) {
 
 static bool try_open(struct index *ix) {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    struct stat st;
 
     if (sqlite.sqlite3_open_v2(ix->path, &ix->db, flags, NULL) != SQLITE_OK) return false;
     sqlite.sqlite3_busy_timeout(ix->db, INDEX_BUSY_MS);
     if (!is_our_version(ix->db)) return false;
     if (sqlite.sqlite3_exec(ix->db, schema, NULL, NULL, NULL) != SQLITE_OK) return false;
     own_like_home(ix->path);
+    if (stat(ix->path, &st) != 0) return false;
+    ix->ino = st.st_ino;
+    ix->dev = st.st_dev;
     for (size_t i = 0; i < QUERIES; i++)
         if (sqlite.sqlite3_prepare_v2(ix->db, queries[i], -1, &ix->q[i], NULL) != SQLITE_OK)
             return false;
@@ -166,9 +181,41 @@ static void failed(struct index *ix, int rc) {
     if (!try_open(ix)) shut(ix);
 }
 
-struct index *index_open(const char *path) {
-    struct index *ix;
+/* Open files that nobody uses at the moment: sessions come and go, and an open index takes long to
+ * get and much to keep. */
+static struct {
+    pthread_mutex_t lock;
+    struct index *v[INDEX_IDLE_MAX];
+    size_t n;
+} idle = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* The file may have been removed, and another made in its place. */
+static bool is_same_file(const struct index *ix) {
+    struct stat st;
+
+    return stat(ix->path, &st) == 0 && st.st_ino == ix->ino && st.st_dev == ix->dev;
+}
+
+static struct index *take_idle(const char *path) {
+    struct index *ix = NULL;
+
+    pthread_mutex_lock(&idle.lock);
+    for (size_t i = idle.n; i-- > 0 && !ix;) {
+        if (strcmp(idle.v[i]->path, path) != 0) continue;
+        ix = idle.v[i];
+        memmove(&idle.v[i], &idle.v[i + 1], (idle.n - i - 1) * sizeof idle.v[0]);
+        idle.n--;
+    }
+    pthread_mutex_unlock(&idle.lock);
+    if (!ix || is_same_file(ix)) return ix;
+    drop(ix);
+    return NULL;
+}
+
+struct index *index_open(const char *path) {
+    struct index *ix = take_idle(path);
+
+    if (ix) return ix;
     if (sqlite_load(NULL) != OK) return NULL;
     ix = calloc(1, sizeof *ix);
     if (!ix) return NULL;
@@ -180,15 +227,29 @@ struct index *index_open(const char *path) {
         remove_files(ix);
         if (try_open(ix)) return ix;
     }
-    index_close(ix);
+    drop(ix);
     return NULL;
 }
 
 void index_close(struct index *ix) {
     if (!ix) return;
-    shut(ix);
-    free(ix->path);
-    free(ix);
+    if (!ix->db || ix->was_remade) {
+        drop(ix);
+        return;
+    }
+    pthread_mutex_lock(&idle.lock);
+    if (idle.n == INDEX_IDLE_MAX) {
+        struct index *oldest = idle.v[0];
+
+        memmove(&idle.v[0], &idle.v[1], (idle.n - 1) * sizeof idle.v[0]);
+        idle.v[idle.n - 1] = ix;
+        ix = oldest;
+    } else {
+        idle.v[idle.n++] = ix;
+        ix = NULL;
+    }
+    pthread_mutex_unlock(&idle.lock);
+    drop(ix);
 }
 
 static bool is_up(const struct index *ix) { return ix && ix->db; }

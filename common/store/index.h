@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/moment.h"
 
-enum { INDEX_BUSY_MS = 2000, INDEX_GONE_MAX = 100000 };
+enum { INDEX_BUSY_MS = 2000, INDEX_GONE_MAX = 100000, INDEX_IDLE_MAX = 8 };
 
 struct index;
 struct index_row {
@@ -30,7 +30,8 @@ struct index_arrival {
     const uint64_t *flags; /* of each; while it is given only, and perhaps not aligned: memcpy */
 };
 
-/* NULL when there can be none. The caller closes. */
+/* NULL when there can be none. The caller closes; INDEX_IDLE_MAX closed ones stay open for who
+ * comes next. */
 struct index *index_open(const char *path);
 void index_close(struct index *ix);
 /* Call `row` for the messages with a modseq above `since`, by ascending uid. */

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -513,11 +512,21 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     return OK;
 }
 
-void mailbox_rest(struct mailbox *m) {
+void mailbox_pause(struct mailbox *m) {
+    if (!m) return;
     mailbox_cache_flush(m);
     index_close(m->index);
     m->index = NULL;
     m->has_index = false;
+}
+
+void mailbox_rest(struct mailbox *m) {
+    if (!m) return;
+    mailbox_pause(m);
+    free(m->cached);
+    free(m->dirty);
+    m->cached = NULL;
+    m->dirty = NULL;
     uidlist_forget(m);
     buf_release(&m->uid_text);
     free(m->known);
@@ -528,12 +537,11 @@ void mailbox_rest(struct mailbox *m) {
 }
 
 enum err_code mailbox_sync(struct mailbox *m, struct mailbox_changes *ch, struct err *e) {
-    char events[4096];
+    uint64_t events;
     enum err_code code;
 
-    if (m->watch_fd >= 0)
-        while (read(m->watch_fd, events, sizeof events) > 0) {
-        }
+    if (m->watch && read(m->watch_fd, &events, sizeof events) < 0 && errno != EAGAIN)
+        return err_sys(e, "cannot watch a mailbox");
     mailbox_cache_flush(m);
     code = mailbox_lock(m, e);
     if (code != OK) return code;
@@ -649,7 +657,7 @@ void mailbox_free(struct mailbox *m) {
     buf_release(&m->uid_text);
     fd_close(&m->fd);
     fd_close(&m->lock_fd);
-    fd_close(&m->watch_fd);
+    watch_free(m->watch);
     free(m);
 }
 
@@ -687,20 +695,15 @@ uint32_t mailbox_uidnext(const struct mailbox *m) { return m->next; }
 uint64_t mailbox_highest_modseq(const struct mailbox *m) { return m->highest ? m->highest : 1; }
 
 int mailbox_watch(struct mailbox *m) {
-    char path[FILE_NAME_MAX + 5000];
-    bool is_good = true;
+    char paths[2][FILE_NAME_MAX + 5000];
+    const char *dirs[2] = {paths[0], paths[1]};
 
-    if (m->watch_fd >= 0) return m->watch_fd;
-    m->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (m->watch_fd < 0) return -1;
-    for (int sub = 0; sub < 2 && is_good; sub++) {
-        is_good = (size_t)snprintf(path, sizeof path, "%s/%s/%s", m->store->root, m->dir,
-                                   sub ? "cur" : "new") < sizeof path &&
-                  inotify_add_watch(m->watch_fd, path,
-                                    IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
-                                        IN_DELETE_SELF) >= 0;
-    }
-    if (!is_good) fd_close(&m->watch_fd);
+    if (m->watch) return m->watch_fd;
+    for (int sub = 0; sub < 2; sub++)
+        if ((size_t)snprintf(paths[sub], sizeof paths[sub], "%s/%s/%s", m->store->root, m->dir,
+                             sub ? "cur" : "new") >= sizeof paths[sub])
+            return -1;
+    m->watch = watch_new(dirs, 2, &m->watch_fd);
     return m->watch_fd;
 }
 

@@ -6,6 +6,7 @@
 
 #include "store/index.h"
 #include "store/store.h"
+#include "store/watch.h"
 
 enum {
     FILE_NAME_MAX = 256,            /* NAME_MAX and a NUL */
@@ -45,7 +46,8 @@ struct mailbox {
     struct store *store;
     char dir[FILE_NAME_MAX]; /* below the root */
     enum mailbox_mode mode;
-    int fd, lock_fd, watch_fd;
+    int fd, lock_fd, watch_fd; /* watch_fd belongs to `watch` */
+    struct watch *watch;
     uint32_t *dirty; /* uids whose size or date was found and waits for a transaction */
     size_t n_dirty;
     bool has_recent;  /* some row has STORE_RECENT */

@@ -81,7 +81,9 @@ void mailbox_leave(struct mailbox *m) {
         return;
     }
     mailbox_rest(m);
-    fd_close(&m->watch_fd);
+    watch_free(m->watch);
+    m->watch = NULL;
+    m->watch_fd = -1;
     m->store = NULL;
     pthread_mutex_lock(&pool.lock);
     while (pool.n > 0 && (pool.n == POOL_MAX || pool.bytes + bytes_of(m) > POOL_BYTES_MAX ||

@@ -203,11 +203,13 @@ struct mailbox_changes {
 /* Look at the directory and bring the snapshot up to date. Cheap when nothing happened. `ch`, when
  * not NULL, lives until the next call on `m`. ERR_NOT_FOUND: the mailbox was deleted. */
 enum err_code mailbox_sync(struct mailbox *m, struct mailbox_changes *ch, struct err *e);
-/* Give back what is only needed while something happens (index, uidlist), for a session that idles;
- * it is read again when needed. The snapshot, watch and keywords stay. */
+/* Give back what is only needed while something happens, until it is needed again: mailbox_pause
+ * what is quickly there again (the index), mailbox_rest all but snapshot, watch and keywords. NULL
+ * is fine. */
+void mailbox_pause(struct mailbox *m);
 void mailbox_rest(struct mailbox *m);
-/* A descriptor that is readable when something may have changed (inotify), owned by `m`, -1 when
- * there is none; mailbox_sync empties it. */
+/* A descriptor that is readable when something may have changed (store/watch.h), owned by `m`, -1
+ * when there is none; mailbox_sync empties it. */
 int mailbox_watch(struct mailbox *m);
 
 /* Uids that went after `since`, ascending; the caller frees `*uids`. `*is_all`: what went is not

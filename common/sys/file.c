@@ -45,9 +45,20 @@ void fd_close(int *fd) {
     *fd = -1;
 }
 
+/* What is left of a small file, and one more, to see its end with the same read. */
+static size_t chunk_of(int fd) {
+    off_t at = lseek(fd, 0, SEEK_CUR);
+    struct stat st;
+
+    if (at < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < at) return READ_CHUNK;
+    return st.st_size - at < READ_CHUNK ? (size_t)(st.st_size - at) + 1 : READ_CHUNK;
+}
+
 enum err_code file_read_fd(int fd, const char *name, struct buf *out, struct err *e) {
+    size_t chunk = chunk_of(fd);
+
     for (;;) {
-        size_t room = out->max - out->n < READ_CHUNK ? out->max - out->n : READ_CHUNK;
+        size_t room = out->max - out->n < chunk ? out->max - out->n : chunk;
         char past;
         char *p = room ? buf_room(out, room) : &past;
         ssize_t n;
