@@ -147,6 +147,11 @@ struct open_list {
     struct fit fit;
 };
 
+/* Sent whole, and the reply was lost: it may have arrived, so that only a later try asks (S-17). */
+static bool may_have_arrived(const struct verdict *v) {
+    return v->class == SMTP_CLASS_TEMPORARY && v->stage == SMTP_STAGE_END && v->code == 0;
+}
+
 static void fill_open(const struct attempt *a, struct open_list *l) {
     l->n = 0;
     for (size_t i = 0; i < a->count; i++) {
@@ -154,6 +159,7 @@ static void fill_open(const struct attempt *a, struct open_list *l) {
 
         if (a->verdicts[i].class != SMTP_CLASS_TEMPORARY && !a->verdicts[i].is_hop_failure)
             continue;
+        if (may_have_arrived(&a->verdicts[i])) continue;
         l->at[l->n] = i;
         l->rcpts[l->n++] = (struct smtp_client_rcpt){
             .address = fit_address(&l->fit, r->address), .notify = r->notify, .orcpt = r->orcpt};
@@ -349,6 +355,7 @@ void attempt_run(struct courier *c, const struct route *route, struct link *link
         if (host->is_self || (c->give_up && clock_mono() >= c->give_up)) break;
         if (has_link) {
             fill_open(a, &l);
+            if (l.n == 0) break;
             talked =
                 try_addr(c, route, host, &link->to, a, &l, link) && !retry_ipv4(host, &link->to, a);
             has_link = false;

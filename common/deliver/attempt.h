@@ -85,7 +85,8 @@ void link_close(struct link *l);
 
 /* Try hosts and addresses of `route` in order until every recipient has a final answer or none is
  * left: at most ATTEMPT_ADDRS_MAX addresses. Temporary answers are asked again at the next host;
- * permanent ones stand (S-12). A failed handshake is retried in clear where policy allows.
+ * permanent ones stand (S-12), and so does a reply that was lost after the final dot (S-17). A
+ * failed handshake is retried in clear where policy allows.
  *
  * `link` (may be NULL): begin with its connection, then go on with the hosts behind it. When it was
  * used before and broke before the end of the message's data, the same address is asked anew

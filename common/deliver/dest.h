@@ -12,6 +12,7 @@
 enum {
     DEST_BUCKETS = 4096,
     DEST_LIMIT_FIRST = 4, /* connections at first, grows with success */
+    DEST_PASSES_MAX = 2,  /* of a task from a failed connection to another */
     DEST_LIMIT_MAX = 20   /* unless the settings say otherwise */
 };
 
@@ -21,6 +22,7 @@ struct task {
     struct task *next;
     struct parcel *parcel;
     int8_t priority; /* RFC 6710 */
+    uint8_t passes;  /* how often a failed connection gave it to another one */
 };
 
 /* A route, counted by who uses it. */

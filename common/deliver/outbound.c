@@ -413,7 +413,7 @@ static bool send_one(struct outbound *o, struct dest *d, const struct route *rou
                      struct link *link, struct task *t) {
     struct attempt a;
     struct err why = {0};
-    bool down, alone;
+    bool down, alone, pass_on;
     wall_t until = 0;
     enum err_code code = open_task(o, d, t->parcel, &a);
 
@@ -425,19 +425,21 @@ static bool send_one(struct outbound *o, struct dest *d, const struct route *rou
     down = is_down(&a);
     pthread_mutex_lock(&o->lock);
     alone = d->active == 1;
-    if (down && !alone) {
-        if (d->limit >= d->active) d->limit = d->active - 1;
+    pass_on = down && !alone && t->passes < DEST_PASSES_MAX;
+    if (down && !alone && d->limit >= d->active) d->limit = d->active - 1;
+    if (pass_on) {
+        t->passes++;
         dest_put(d, t, true); /* another connection sends it */
     }
     pthread_mutex_unlock(&o->lock);
-    if (down && !alone) {
+    if (pass_on) {
         close_task(&a);
         return false;
     }
-    if (down) until = remember(o, d, slice_str(a.verdicts[0].text));
+    if (down && alone) until = remember(o, d, slice_str(a.verdicts[0].text));
     else if (is_taken(&a)) forget(o, d);
     note_task(o, t->parcel, &a, until);
-    if (down) {
+    if (down && alone) {
         err_mail(&why, ERR_NET, a.verdicts[0].status, "%s", a.verdicts[0].text);
         fail_all(o, d, route, &route->hosts[link->host], &link->to, &why, a.verdicts[0].stage,
                  until);

@@ -34,6 +34,13 @@ static void put_field(struct buf *out, const char *name, struct slice value) {
     buf_add(out, S("\r\n"));
 }
 
+/* A field whose value has a type before it. */
+static void put_typed(struct buf *out, const char *name, const char *type, struct slice value) {
+    buf_addf(out, "%s: %s; ", name, type);
+    put_wrapped(out, value, 0, "\r\n ");
+    buf_add(out, S("\r\n"));
+}
+
 static void put_status(struct buf *out, const char *name, struct mail_status st) {
     buf_addf(out, "%s: %u.%u.%u\r\n", name, st.cls, st.subject, st.detail);
 }
@@ -97,8 +104,8 @@ static void put_machine(struct buf *out, const struct dsn *d) {
         buf_add(out, r->address);
         buf_addf(out, "\r\nAction: %s\r\n", action_names[r->action]);
         put_status(out, "Status", r->status);
-        if (r->remote.n) put_field(out, "Remote-MTA: dns;", r->remote);
-        if (r->reply.n) put_field(out, "Diagnostic-Code: smtp;", r->reply);
+        if (r->remote.n) put_typed(out, "Remote-MTA", "dns", r->remote);
+        if (r->reply.n) put_typed(out, "Diagnostic-Code", "smtp", r->reply);
         put_time(out, "Last-Attempt-Date", d->now);
         if (r->action == DSN_DELAYED && d->retry_until)
             put_time(out, "Will-Retry-Until", d->retry_until);

@@ -1,4 +1,6 @@
-"""peer: a bad SMTP server. peer.py PORT garbage|close|silent|drop|flood|tempfail"""
+"""peer: a bad SMTP server. peer.py PORT garbage|close|silent|drop|flood|tempfail|lose
+
+lose: a message is taken whole, and its reply never comes; each one is a line "taken"."""
 import socket
 import sys
 import threading
@@ -24,6 +26,17 @@ def serve(c):
             c.sendall(b"220-" + b"x" * 10_000_000)
         elif mode == "tempfail":
             c.sendall(b"421 4.3.2 come back later\r\n")
+        elif mode == "lose":
+            lines = c.makefile("rb")
+            c.sendall(b"220 lose.test ESMTP\r\n")
+            for line in lines:
+                c.sendall(b"354 go on\r\n" if line == b"DATA\r\n" else b"250 ok\r\n")
+                if line == b"DATA\r\n":
+                    while lines.readline() not in (b".\r\n", b""):
+                        pass
+                    print("taken", flush=True)
+                    c.shutdown(socket.SHUT_RDWR)
+                    break
         elif mode == "silent":
             threading.Event().wait()
     except OSError:

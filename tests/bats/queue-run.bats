@@ -73,7 +73,8 @@ blocks = parts[1].get_payload()
 assert blocks[0]["Reporting-MTA"] == "dns; mail.a.test", blocks[0]
 assert blocks[1]["Final-Recipient"].replace(" ", "") == "rfc822;no@b.test"
 assert blocks[1]["Action"] == "failed" and blocks[1]["Status"] == "5.1.1"
-assert "550" in blocks[1]["Diagnostic-Code"]
+assert blocks[1]["Diagnostic-Code"] == "smtp; 550 5.1.1 not here", blocks[1]
+assert blocks[1]["Remote-MTA"] == "dns; 127.0.0.1", blocks[1]
 assert parts[2].get_content_type() in ("message/rfc822", "text/rfc822-headers")
 assert m["Auto-Submitted"].startswith("auto-replied") or m["Auto-Submitted"].startswith("auto-generated")
 assert not m.defects, m.defects

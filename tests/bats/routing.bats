@@ -187,3 +187,19 @@ PY
     run_postbag 0 queue-run -C a.conf --all -v
     [[ $(grep -c delivered out) == 4 && ! -e a/state/unreachable/127.0.0.1:$P ]]
 }
+
+@test "S-17 a reply lost after the final dot is not asked for at the next host" {
+    by_mx <<'ZONE'
+@ MX 10 m1
+@ MX 20 m2
+m1 A 127.0.0.1
+m2 A 127.0.0.3
+ZONE
+    peer "$P" lose
+    go
+    refute delivered
+    [[ $(grep -c taken "peer-$P.out") == 1 ]]
+    last text > text
+    grep -q 'at end' text
+    refute grep -q 'cannot connect' text
+}
