@@ -23,6 +23,7 @@ struct imap_server *imap_server_new(const struct imap_config *cfg, mono_t now) {
     buf_init(&s->tagged, 64 * 1024 * 1024); // COPYUID of a large set
     buf_init(&s->chunk, IMAP_CHUNK_MAX);
     buf_init(&s->bye, 2 * TEXT_MAX);
+    buf_init(&s->idle_tag, IMAP_COMMAND_MAX);
     buf_init(&s->user, 1024);
     buf_init(&s->fetch.tmp, IMAP_ITEM_MAX);
     buf_init(&s->search.fold, 64 * 1024 * 1024);
@@ -52,6 +53,7 @@ void imap_server_free(struct imap_server *s) {
     buf_release(&s->user);
     buf_release(&s->chunk);
     buf_release(&s->bye);
+    buf_release(&s->idle_tag);
     buf_release(&s->tagged);
     buf_release(&s->out);
     buf_release(&s->fetch.tmp);
@@ -73,7 +75,7 @@ void imap_server_rest(struct imap_server *s) {
     }
     buf_release(&s->chunk);
     buf_release(&s->tagged);
-    arena_release(&s->arena);
+    if (!s->tag.n || s->mode == MODE_IDLE) arena_release(&s->arena);
     arena_release(&s->fetch.arena);
     arena_release(&s->list.names);
 }
@@ -504,6 +506,10 @@ void imap_server_ok(struct imap_server *s) {
             break;
         }
         buf_add(&s->out, S("+ idling\r\n"));
+        /* It may take hours: the tag does not keep the arena. */
+        buf_reset(&s->idle_tag);
+        buf_add(&s->idle_tag, s->tag);
+        s->tag = buf_slice(&s->idle_tag);
         s->mode = MODE_IDLE;
         s->keepalive_at = s->now + IMAP_IDLE_KEEPALIVE_MS;
         s->may_expunge = true;

@@ -98,6 +98,7 @@ struct imap_server {
     struct arena arena;
     struct imap_cursor cur;
     struct slice tag, verb;
+    struct buf idle_tag;
     bool is_uid;
     struct buf tagged;    /* "OK [X] done": what to say when everything else was said */
     bool may_expunge;     /* after this command EXPUNGE may be told */

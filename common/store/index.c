@@ -109,7 +109,7 @@ static void drop(struct index *ix) {
 
 /* What root makes belongs to whom the home belongs; SQLite gives its own files the owner of this
  * one. */
-static void own_like_home(const char *path) {
+static void make_like_home(const char *path) {
     char home[4096];
     const char *slash = strrchr(path, '/');
     int fd;
@@ -117,7 +117,7 @@ static void own_like_home(const char *path) {
     if (geteuid() != 0 || !slash || (size_t)(slash - path) >= sizeof home) return;
     memcpy(home, path, (size_t)(slash - path));
     home[slash - path] = 0;
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) return;
     fd_own_like_path(fd, home);
     close(fd);
@@ -143,11 +143,11 @@ static bool try_open(struct index *ix) {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     struct stat st;
 
+    make_like_home(ix->path);
     if (sqlite.sqlite3_open_v2(ix->path, &ix->db, flags, NULL) != SQLITE_OK) return false;
     sqlite.sqlite3_busy_timeout(ix->db, INDEX_BUSY_MS);
     if (!is_our_version(ix->db)) return false;
     if (sqlite.sqlite3_exec(ix->db, schema, NULL, NULL, NULL) != SQLITE_OK) return false;
-    own_like_home(ix->path);
     if (stat(ix->path, &st) != 0) return false;
     ix->ino = st.st_ino;
     ix->dev = st.st_dev;
@@ -187,6 +187,7 @@ static struct {
     pthread_mutex_t lock;
     struct index *v[INDEX_IDLE_MAX];
     size_t n;
+    bool has_exit;
 } idle = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* The file may have been removed, and another made in its place. */
@@ -231,6 +232,13 @@ struct index *index_open(const char *path) {
     return NULL;
 }
 
+/* A clean end leaves no log of changes beside the file. */
+static void close_idle(void) {
+    pthread_mutex_lock(&idle.lock);
+    while (idle.n > 0) drop(idle.v[--idle.n]);
+    pthread_mutex_unlock(&idle.lock);
+}
+
 void index_close(struct index *ix) {
     if (!ix) return;
     if (!ix->db || ix->was_remade) {
@@ -238,6 +246,7 @@ void index_close(struct index *ix) {
         return;
     }
     pthread_mutex_lock(&idle.lock);
+    if (!idle.has_exit) idle.has_exit = atexit(close_idle) == 0;
     if (idle.n == INDEX_IDLE_MAX) {
         struct index *oldest = idle.v[0];
 
