@@ -3,12 +3,14 @@
 #include "base/utf8.h"
 #include "mime/header.h"
 #include "mime/msgid.h"
+#include "smtp/syntax.h"
 
 static const char *const action_names[] = {"failed", "delayed", "delivered", "relayed"};
 
 /* One line of text, folded so that none passes 78 bytes where words allow; bytes that would not be
  * mail become '?'. */
-static void put_wrapped(struct buf *out, struct slice text, size_t at, const char *fold) {
+static void put_wrapped(struct buf *out, struct slice text, size_t at, const char *fold,
+                        bool utf8) {
     struct slice word;
 
     while (slice_word(&text, &word)) {
@@ -19,6 +21,11 @@ static void put_wrapped(struct buf *out, struct slice text, size_t at, const cha
             buf_addc(out, ' ');
             at++;
         }
+        if (utf8 && word.n < 900 && utf8_valid(word)) {
+            buf_add(out, word);
+            at += word.n;
+            continue;
+        }
         for (size_t i = 0; i < word.n && i < 900; i++) {
             unsigned char c = (unsigned char)word.p[i];
 
@@ -28,16 +35,43 @@ static void put_wrapped(struct buf *out, struct slice text, size_t at, const cha
     }
 }
 
-static void put_field(struct buf *out, const char *name, struct slice value) {
-    buf_addf(out, "%s: ", name);
-    put_wrapped(out, value, 0, "\r\n ");
+/* An xtext value (RFC 3461 4) as what it stands for; one that is broken stays as it is. */
+static void put_xtext(struct buf *out, struct slice xtext, bool utf8) {
+    struct buf plain;
+
+    buf_init(&plain, 1000);
+    put_wrapped(out, smtp_xtext_get(&plain, xtext) ? buf_slice(&plain) : xtext, 0, "\r\n ", utf8);
+    buf_release(&plain);
+}
+
+/* "rfc822;xtext"; what is of another type keeps its own encoding. */
+static void put_orcpt(struct buf *out, struct slice orcpt, bool utf8) {
+    struct slice type, address;
+
+    slice_cut(orcpt, ';', &type, &address);
+    buf_addf(out, "Original-Recipient: %.*s; ", SP(type));
+    if (slice_ieq(type, S("rfc822"))) put_xtext(out, address, utf8);
+    else put_wrapped(out, address, 0, "\r\n ", utf8);
     buf_add(out, S("\r\n"));
 }
 
+/* An address in a report that is ASCII (RFC 6533 3: utf-8-addr-xtext). */
+static void put_escaped(struct buf *out, struct slice address) {
+    while (address.n) {
+        uint32_t c = 0xfffd;
+        size_t n = utf8_char(address, &c);
+
+        if (c > 32 && c < 127 && c != '\\' && c != '+' && c != '=') buf_addc(out, (char)c);
+        else buf_addf(out, "\\x{%X}", (unsigned)c);
+        address = slice_from(address, n ? n : 1);
+    }
+}
+
 /* A field whose value has a type before it. */
-static void put_typed(struct buf *out, const char *name, const char *type, struct slice value) {
+static void put_typed(struct buf *out, const char *name, const char *type, struct slice value,
+                      bool utf8) {
     buf_addf(out, "%s: %s; ", name, type);
-    put_wrapped(out, value, 0, "\r\n ");
+    put_wrapped(out, value, 0, "\r\n ", utf8);
     buf_add(out, S("\r\n"));
 }
 
@@ -76,22 +110,28 @@ static void put_person(struct buf *out, const struct dsn *d) {
         const struct dsn_rcpt *r = &d->rcpts[i];
 
         buf_add(out, S("\r\n<"));
-        put_wrapped(out, r->address, 0, "\r\n    ");
+        put_wrapped(out, r->address, 0, "\r\n    ", d->env->is_smtputf8);
         buf_addf(out, ">: %s\r\n    ", action_names[r->action]);
-        put_wrapped(out, r->text, 4, "\r\n    ");
+        put_wrapped(out, r->text, 4, "\r\n    ", d->env->is_smtputf8);
         if (r->remote.n) {
             buf_add(out, S("\r\n    "));
-            put_wrapped(out, r->remote, 4, "\r\n    ");
+            put_wrapped(out, r->remote, 4, "\r\n    ", d->env->is_smtputf8);
             buf_add(out, S(" said:\r\n    "));
-            put_wrapped(out, r->reply, 4, "\r\n    ");
+            put_wrapped(out, r->reply, 4, "\r\n    ", d->env->is_smtputf8);
         }
         buf_add(out, S("\r\n"));
     }
 }
 
 static void put_machine(struct buf *out, const struct dsn *d) {
+    bool global = d->env->is_smtputf8;
+
     buf_addf(out, "Reporting-MTA: dns; %.*s\r\n", SP(d->hostname));
-    if (d->env->envid.n) put_field(out, "Original-Envelope-Id", d->env->envid);
+    if (d->env->envid.n) {
+        buf_add(out, S("Original-Envelope-Id: "));
+        put_xtext(out, d->env->envid, global);
+        buf_add(out, S("\r\n"));
+    }
     buf_addf(out, "X-Postbag-Queue-ID: %.*s\r\n", SP(d->id));
     put_time(out, "Arrival-Date", d->env->arrived);
     for (size_t i = 0; i < d->rcpt_count; i++) {
@@ -99,13 +139,14 @@ static void put_machine(struct buf *out, const struct dsn *d) {
         bool utf8 = !utf8_is_ascii(r->address);
 
         buf_add(out, S("\r\n"));
-        if (r->orcpt.n) put_field(out, "Original-Recipient", r->orcpt);
+        if (r->orcpt.n) put_orcpt(out, r->orcpt, global);
         buf_addf(out, "Final-Recipient: %s; ", utf8 ? "utf-8" : "rfc822");
-        buf_add(out, r->address);
+        if (utf8 && !global) put_escaped(out, r->address);
+        else buf_add(out, r->address);
         buf_addf(out, "\r\nAction: %s\r\n", action_names[r->action]);
         put_status(out, "Status", r->status);
-        if (r->remote.n) put_typed(out, "Remote-MTA", "dns", r->remote);
-        if (r->reply.n) put_typed(out, "Diagnostic-Code", "smtp", r->reply);
+        if (r->remote.n) put_typed(out, "Remote-MTA", "dns", r->remote, global);
+        if (r->reply.n) put_typed(out, "Diagnostic-Code", "smtp", r->reply, global);
         put_time(out, "Last-Attempt-Date", d->now);
         if (r->action == DSN_DELAYED && d->retry_until)
             put_time(out, "Will-Retry-Until", d->retry_until);
@@ -151,20 +192,21 @@ enum err_code dsn_build(const struct dsn *d, struct buf *out, struct err *e) {
              SP(d->hostname), SP(d->env->sender));
     msgid_put(out, d->now, d->random + 10, d->hostname);
     buf_addf(out, "\r\nSubject: %s", subjects[action]);
-    if (utf8_is_ascii(subject)) put_wrapped(out, subject, 26, "\r\n ");
-    buf_addf(
-        out,
-        "\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
-        "Content-Type: multipart/report; report-type=%s;\r\n boundary=\"%s\"\r\n"
-        "Content-Transfer-Encoding: %s\r\n\r\n"
-        "This is a delivery status notification in MIME format.\r\n\r\n--%s\r\n"
-        "Content-Type: text/plain; charset=us-ascii\r\nContent-Description: Notification\r\n\r\n",
-        utf8 ? "global-delivery-status" : "delivery-status", boundary,
-        is_8bit || utf8 ? "8bit" : "7bit", boundary);
-    put_person(out, d);
+    if (utf8_is_ascii(subject)) put_wrapped(out, subject, 26, "\r\n ", false);
     buf_addf(out,
-             "\r\n--%s\r\nContent-Type: message/%s\r\nContent-Description: Delivery report\r\n\r\n",
-             boundary, utf8 ? "global-delivery-status" : "delivery-status");
+             "\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+             "Content-Type: multipart/report; report-type=%s;\r\n boundary=\"%s\"\r\n"
+             "Content-Transfer-Encoding: %s\r\n\r\n"
+             "This is a delivery status notification in MIME format.\r\n\r\n--%s\r\n"
+             "Content-Type: text/plain; charset=%s\r\nContent-Description: Notification\r\n\r\n",
+             utf8 ? "global-delivery-status" : "delivery-status", boundary,
+             is_8bit || utf8 ? "8bit" : "7bit", boundary,
+             utf8 ? "utf-8\r\nContent-Transfer-Encoding: 8bit" : "us-ascii");
+    put_person(out, d);
+    buf_addf(
+        out, "\r\n--%s\r\nContent-Type: message/%s\r\nContent-Description: Delivery report\r\n\r\n",
+        boundary,
+        utf8 ? "global-delivery-status\r\nContent-Transfer-Encoding: 8bit" : "delivery-status");
     put_machine(out, d);
     buf_addf(out,
              "\r\n--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: "

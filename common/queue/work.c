@@ -716,6 +716,16 @@ enum err_code queue_note_delay(struct queue *q, struct queue_msg *m, struct err 
     return code;
 }
 
+/* Something could not be made durable: all is tried again the next time. */
+static void unsynced(struct queue *q) {
+    pthread_mutex_lock(&q->lock);
+    for (struct segment *s = q->segments; s; s = s->next) {
+        s->is_journal_dirty = s->journal_fd >= 0;
+        s->is_journal_durable = false;
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
 enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e) {
     struct segment *s = m->seg;
     bool first;
@@ -728,6 +738,7 @@ enum err_code queue_sync(struct queue *q, struct queue_msg *m, struct err *e) {
     s->is_journal_durable = true;
     pthread_mutex_unlock(&q->lock);
     if (code == OK && first) code = file_sync_dir(q->dir, e);
+    if (code != OK) unsynced(q);
     return code;
 }
 
@@ -746,8 +757,10 @@ static enum err_code sync_some(struct queue *q, bool *more, struct err *e) {
         if (code == OK) code = paid;
         if (!s->is_journal_dirty || s->journal_fd < 0) continue;
         fds[n] = fcntl(s->journal_fd, F_DUPFD_CLOEXEC, 0);
-        if (fds[n] < 0) break;
-
+        if (fds[n] < 0) {
+            if (code == OK) code = err_sys(e, "cannot sync the queue's journals");
+            break;
+        }
         n++;
         s->is_journal_dirty = false;
         is_first |= !s->is_journal_durable;
@@ -761,6 +774,7 @@ static enum err_code sync_some(struct queue *q, bool *more, struct err *e) {
         close(fds[i]);
     }
     if (code == OK && is_first) code = file_sync_dir(q->dir, e);
+    if (code != OK) unsynced(q);
     *more = n == COUNT_OF(fds);
     return code;
 }

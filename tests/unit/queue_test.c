@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/utf8.h"
 #include "queue/dsn.h"
 #include "queue/schedule.h"
 #include "queue_conform.h"
@@ -662,6 +663,27 @@ static void notifications(void **state) {
     assert_true(slice_find(buf_slice(&out), S("\r\nbody\r\n")) == SLICE_NONE);
     for (size_t i = 0; i < out.n; i++)
         if (out.p[i] == '\n') assert_int_equal(out.p[i - 1], '\r');
+
+    /* xtext stands for something (RFC 3461 4), and what is not ASCII has two forms (RFC 6533 3). */
+    buf_reset(&out);
+    env.envid = S("a+2Bb+3Dc");
+    r.orcpt = S("rfc822;Bob+2BTag@b.test");
+    r.address = S("j\xc3\xbcrg@x.test");
+    assert_int_equal(dsn_build(&d, &out, NULL), OK);
+    assert_true(slice_find(buf_slice(&out), S("\r\nOriginal-Envelope-Id: a+b=c\r\n")) !=
+                SLICE_NONE);
+    assert_true(slice_find(buf_slice(&out),
+                           S("\r\nOriginal-Recipient: rfc822; Bob+Tag@b.test\r\n")) != SLICE_NONE);
+    assert_true(slice_find(buf_slice(&out), S("Final-Recipient: utf-8; j\\x{FC}rg@x.test\r\n")) !=
+                SLICE_NONE);
+    assert_true(utf8_is_ascii(buf_slice(&out)));
+    buf_reset(&out);
+    env.is_smtputf8 = true;
+    assert_int_equal(dsn_build(&d, &out, NULL), OK);
+    assert_true(slice_find(buf_slice(&out), S("Final-Recipient: utf-8; j\xc3\xbcrg@x.test\r\n")) !=
+                SLICE_NONE);
+    assert_true(slice_find(buf_slice(&out), S("\r\n<j\xc3\xbcrg@x.test>: failed\r\n")) !=
+                SLICE_NONE);
     buf_release(&out);
 }
 
