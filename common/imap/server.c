@@ -287,7 +287,9 @@ static bool can_take(const struct imap_server *s) {
 /* A literal is announced in a command that is not (or not yet) the message of an APPEND. */
 static void literal(struct imap_server *s) {
     struct imap_reader *r = &s->reader;
-    bool is_small = r->literal_is_sync || r->literal_size <= IMAP_LITERAL_MINUS_MAX;
+    /* Before the login LITERAL-, after it LITERAL+ (RFC 7888): what is no message has its bound. */
+    bool is_small =
+        r->literal_is_sync || s->user.n > 0 || r->literal_size <= IMAP_LITERAL_MINUS_MAX;
 
     if (!r->has_skipped && is_small) {
         if (s->user.n && imap_append_begin(s)) return;

@@ -1,8 +1,8 @@
 /* server: the IMAP side that keeps mail, without I/O (RFC 3501 and the extensions below).
  *
- * Extensions: LITERAL- (RFC 7888), IDLE (2177), NAMESPACE (2342), ID (2971), UNSELECT (3691),
- * UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161), SPECIAL-USE (6154), MOVE (6851),
- * STATUS=SIZE (8438), response codes of RFC 5530.
+ * Extensions: LITERAL- and, after login, LITERAL+ (RFC 7888), IDLE (2177), NAMESPACE (2342), ID
+ * (2971), UNSELECT (3691), UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161),
+ * SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), response codes of RFC 5530.
  *
  * The engine parses, keeps the session's view of the selected mailbox (which message has which
  * sequence number), and writes. Whatever needs the store is an event that the host answers with a
@@ -37,20 +37,21 @@
 enum {
     IMAP_COMMAND_MAX = 256 * 1024,       /* one command with its literals, after login */
     IMAP_COMMAND_PREAUTH_MAX = 8 * 1024, /* the same before login */
-    IMAP_LITERAL_MINUS_MAX = 4096,       /* non-synchronising literal (RFC 7888 5) */
+    IMAP_LITERAL_MINUS_MAX = 4096,       /* non-synchronising literal before login (RFC 7888 5) */
     IMAP_DISCARD_MAX = 1024 * 1024, /* one refused literal that is read and dropped; else BYE */
-    IMAP_BAD_MAX = 50,              /* commands answered BAD in a row before BYE */
-    IMAP_LOGIN_FAILURES_MAX = 5,    /* failed logins before BYE */
-    IMAP_MAILBOX_NAME_MAX = 1000,   /* bytes of a mailbox name in UTF-8 */
-    IMAP_MAILBOXES_MAX = 100000,    /* names in one LIST */
-    IMAP_MESSAGES_MAX = 16 * 1024 * 1024, /* messages in one view */
-    IMAP_ITEM_MAX = 8 * 1024 * 1024,      /* rendered ENVELOPE, BODYSTRUCTURE, HEADER.FIELDS */
-    IMAP_FETCH_ITEMS_MAX = 64,            /* data items of one FETCH */
-    IMAP_SECTION_DEPTH_MAX = 32,          /* numbers in BODY[1.2.3...] */
-    IMAP_SECTION_FIELDS_MAX = 200,        /* names in HEADER.FIELDS */
-    IMAP_SEARCH_KEYS_MAX = 1000,          /* keys of one SEARCH */
-    IMAP_SEARCH_DEPTH_MAX = 50,           /* nesting of NOT, OR and parentheses */
-    IMAP_SET_MAX = 10000,                 /* ranges in one sequence set */
+    IMAP_APPEND_DISCARD_MAX = 256 * 1024 * 1024, /* the same of a message that is too large */
+    IMAP_BAD_MAX = 50,                           /* commands answered BAD in a row before BYE */
+    IMAP_LOGIN_FAILURES_MAX = 5,                 /* failed logins before BYE */
+    IMAP_MAILBOX_NAME_MAX = 1000,                /* bytes of a mailbox name in UTF-8 */
+    IMAP_MAILBOXES_MAX = 100000,                 /* names in one LIST */
+    IMAP_MESSAGES_MAX = 16 * 1024 * 1024,        /* messages in one view */
+    IMAP_ITEM_MAX = 8 * 1024 * 1024, /* rendered ENVELOPE, BODYSTRUCTURE, HEADER.FIELDS */
+    IMAP_FETCH_ITEMS_MAX = 64,       /* data items of one FETCH */
+    IMAP_SECTION_DEPTH_MAX = 32,     /* numbers in BODY[1.2.3...] */
+    IMAP_SECTION_FIELDS_MAX = 200,   /* names in HEADER.FIELDS */
+    IMAP_SEARCH_KEYS_MAX = 1000,     /* keys of one SEARCH */
+    IMAP_SEARCH_DEPTH_MAX = 50,      /* nesting of NOT, OR and parentheses */
+    IMAP_SET_MAX = 10000,            /* ranges in one sequence set */
     IMAP_APPEND_KEYWORDS_MAX = 32,
     IMAP_CHUNK_MAX = 16 * 1024, /* bytes of one IMAP_EV_APPEND_DATA */
     IMAP_OUT_LOW = 32 * 1024,   /* no new output is made while more than this waits */
@@ -94,8 +95,9 @@ enum {
 
 struct imap_mailbox_info {
     uint32_t uidvalidity, uidnext;
-    struct imap_rows *rows;      /* shared with the engine, which changes its own copy only */
-    const char *const *keywords; /* NULL entries are free; keyword i is bit IMAP_KEYWORD_FIRST + i */
+    struct imap_rows *rows; /* shared with the engine, which changes its own copy only */
+    const char *const
+        *keywords; /* NULL entries are free; keyword i is bit IMAP_KEYWORD_FIRST + i */
     size_t n_keywords;
     bool is_read_only;     /* also when SELECT asked for writing */
     bool no_new_keywords;  /* else PERMANENTFLAGS has \* */
@@ -244,8 +246,8 @@ void imap_server_rest(struct imap_server *s);
 bool imap_server_is_waiting(const struct imap_server *s);
 /* The user logged in, empty before. Lives as long as the engine. */
 struct slice imap_server_user(const struct imap_server *s);
-/* The keywords of the selected mailbox: which bit is which name. Names only get added until the next
- * SELECT. */
+/* The keywords of the selected mailbox: which bit is which name. Names only get added until the
+ * next SELECT. */
 struct imap_keywords *imap_server_keywords(struct imap_server *s);
 /* How many messages the client knows of, and the view itself (until the next call). */
 size_t imap_server_view(const struct imap_server *s, const struct imap_msg **msgs);

@@ -8,7 +8,7 @@ static bool may_auth(const struct imap_server *s) {
 void imap_put_capabilities(struct imap_server *s) {
     struct buf *b = &s->out;
 
-    buf_add(b, S("IMAP4rev1 LITERAL- SASL-IR ID ENABLE IDLE"));
+    buf_addf(b, "IMAP4rev1 LITERAL%c SASL-IR ID ENABLE IDLE", s->user.n ? '+' : '-');
     if (s->user.n) {
         buf_add(b, S(" NAMESPACE CHILDREN SPECIAL-USE UNSELECT UIDPLUS MOVE STATUS=SIZE"));
         return;

@@ -269,8 +269,12 @@ bool imap_append_begin(struct imap_server *s) {
     s->append_left = r->literal_size;
     s->append_is_sync = r->literal_is_sync;
     if (r->literal_size > s->cfg.message_size_max) {
+        if (!r->literal_is_sync && r->literal_size > IMAP_APPEND_DISCARD_MAX) {
+            imap_fail(s, ERR_LIMIT, "[TOOBIG] Message is too large.");
+            return true;
+        }
         imap_finish(s, "NO", S("TOOBIG"), S("Message is too large."));
-        if (!r->literal_is_sync) { // not above LITERAL-, so it passes quickly
+        if (!r->literal_is_sync) { // it is on its way: let it pass
             s->job = JOB_NONE;
             s->mode = MODE_APPEND;
             s->append_refused = true;
