@@ -210,7 +210,8 @@ enum queue_verb { QUEUE_HOLD, QUEUE_RELEASE, QUEUE_DROP, QUEUE_FLUSH };
  * message ends it. Durable when it returns. */
 enum err_code queue_request_many(struct queue *q, enum queue_verb verb, struct queue_ask *asks,
                                  size_t n, unsigned timeout_ms, struct err *e);
-/* The same for one; `id` NULL only for QUEUE_FLUSH: all. */
+/* The same for one; `id` NULL only for QUEUE_FLUSH: all that this process has and, unless
+ * `timeout_ms` is 0, all that others have. ERR_TIMEOUT: nobody else works on the queue. */
 enum err_code queue_request(struct queue *q, enum queue_verb verb, const char *id,
                             unsigned timeout_ms, struct err *e);
 /* The error of a message that a request did not do: for people. */

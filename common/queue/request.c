@@ -374,10 +374,8 @@ static enum err_code flush_all(struct queue *q, unsigned timeout_ms, struct err 
     char path[PATH_MAX];
     int fd;
 
-    if (q->is_leasing) {
-        obey(q, QUEUE_FLUSH, NULL, NULL, 0);
-        return OK;
-    }
+    if (q->is_leasing) obey(q, QUEUE_FLUSH, NULL, NULL, 0);
+    if (!timeout_ms) return OK;
     queue_path(q, path, "req-flush.all", "");
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return err_sys(e, "cannot create %s", path);

@@ -8,6 +8,8 @@ qr() { local want=$1; shift; run_postbag "$want" queue-run -C a.conf "$@"; }
 put() { message "${1:-bob@b.test}" | "$POSTBAG" sendmail -C a.conf -f me@x.test "${@:-bob@b.test}"; }
 msgid() { "$POSTBAG" queue-run -C a.conf --list --json | tail -1 | python3 -c 'import json,sys; print(json.load(sys.stdin)["id"])'; }
 
+deferred() { "$POSTBAG" queue-run -C a.conf --list | grep -q refused; }
+
 @test "a pass sends what is queued, tells each recipient, and leaves nothing" {
     sink s "$P"
     put bob@b.test eve@c.test
@@ -223,6 +225,18 @@ PY
     sleep 0.5
     qr 0 --drop "$m"
     wait_for 5 queue_empty a
+}
+
+@test "--all beside serve: it tries again at once, also what was unreachable a moment ago" {
+    free_port L
+    echo "listen smtp 127.0.0.1:$L" >> a.conf
+    put bob@b.test
+    serve a
+    wait_for 5 deferred
+    sink s "$P"
+    qr 0 --all
+    wait_for 5 queue_empty a
+    [[ $(sink_count s) == 1 ]]
 }
 
 @test "a message on its way is not returned or sent another way as well" {
