@@ -252,6 +252,15 @@ static bool retry_ipv4(const struct route_host *h, const struct addr *to, struct
     return any;
 }
 
+/* Until the time of DELIVERBY; below 0: since then. */
+static int32_t seconds_left(const struct envelope *env) {
+    wall_t left = env->deliver_by - clock_wall();
+
+    return left > SMTP_SECONDS_MAX    ? SMTP_SECONDS_MAX
+           : left < -SMTP_SECONDS_MAX ? -SMTP_SECONDS_MAX
+                                      : (int32_t)left;
+}
+
 /* Speak with one address. True: the server was talked to. */
 static bool try_addr(struct courier *c, const struct route *route, const struct route_host *h,
                      const struct addr *to, struct attempt *a, struct open_list *l,
@@ -271,6 +280,12 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
                : a->env->ret == RET_HDRS ? SMTP_RET_HDRS
                                          : SMTP_RET_NONE,
         .envid = a->env->envid,
+        .priority = a->env->priority,
+        .by = a->env->by_mode == BY_RETURN   ? SMTP_BY_RETURN
+              : a->env->by_mode == BY_NOTIFY ? SMTP_BY_NOTIFY
+                                             : SMTP_BY_NONE,
+        .by_trace = a->env->by_trace,
+        .by_s = seconds_left(a->env),
     };
     struct addr source;
     enum err_code code = courier_hop_options(c, route, h, a->env, &o, &e);
@@ -322,6 +337,8 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
 
             verdict_result(v, &r);
             v->peer_does_dsn = smtp_client_caps(link->hop.client)->exts & SMTP_EXT_DSN;
+            v->peer_does_by =
+                o.is_lmtp || smtp_client_caps(link->hop.client)->exts & SMTP_EXT_DELIVERBY;
         }
     }
     link->is_open = true; /* so that closing frees the hop, whatever state it is in */

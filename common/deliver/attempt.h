@@ -57,6 +57,7 @@ struct verdict {
     char text[512];                  /* the reply's text, or ours; one line */
     const char *route, *mx, *dnssec; /* how the host was found; static words, NULL: it was not */
     bool peer_does_dsn;
+    bool peer_does_by; /* DELIVERBY, or it is the last one (LMTP) */
     bool is_hop_failure; /* the host refused or broke off before the message: others may take it */
     bool had_temporary;  /* some host failed in a way that may pass */
 };

@@ -192,6 +192,15 @@ static enum err_code notify(struct runner *r, struct job *j, const struct dsn_rc
     return code;
 }
 
+/* RFC 2852 4.1.4: of a relay the sender hears who asked for a trace, and when the next host does
+ * not know the time. */
+static bool wants_relayed(const struct job *j, size_t i) {
+    const struct verdict *v = &j->verdicts[i];
+
+    return j->env.by_mode != BY_NONE && v->class == SMTP_CLASS_OK && v->host[0] &&
+           !(j->env.rcpts[i].notify & NOTIFY_NEVER) && (j->env.by_trace || !v->peer_does_by);
+}
+
 /* Collect the recipients that sender is to be told of, and tell. OK also when there was nobody. */
 static enum err_code tell(struct runner *r, struct job *j, enum smtp_class class, wall_t now,
                           struct err *e) {
@@ -208,9 +217,12 @@ static enum err_code tell(struct runner *r, struct job *j, enum smtp_class class
         const struct verdict *v = &j->verdicts[i];
         struct buf reply;
 
-        if (!j->touched[i] || v->class != class || !wants(j, i, what[class])) continue;
-        /* Who understands DSN sends its own notice. */
-        if (class == SMTP_CLASS_OK && v->host[0] && v->peer_does_dsn) continue;
+        if (!j->touched[i] || v->class != class) continue;
+        if (!wants_relayed(j, i)) {
+            if (!wants(j, i, what[class])) continue;
+            /* Who understands DSN sends its own notice. */
+            if (class == SMTP_CLASS_OK && v->host[0] && v->peer_does_dsn) continue;
+        }
         buf_init(&reply, 1024);
         verdict_reply(v, &reply);
         list[n++] = (struct dsn_rcpt){

@@ -267,6 +267,10 @@ static void say_mail(struct smtp_client *c) {
         buf_add(&c->out, S(" BODY=8BITMIME"));
     if (m->is_smtputf8) buf_add(&c->out, S(" SMTPUTF8"));
     if (m->is_requiretls) buf_add(&c->out, S(" REQUIRETLS"));
+    if ((x & SMTP_EXT_MTPRIORITY) && m->priority) buf_addf(&c->out, " MT-PRIORITY=%d", m->priority);
+    if ((x & SMTP_EXT_DELIVERBY) && m->by)
+        buf_addf(&c->out, " BY=%ld;%c%s", (long)m->by_s, m->by == SMTP_BY_RETURN ? 'R' : 'N',
+                 m->by_trace ? "T" : "");
     if (x & SMTP_EXT_DSN) {
         if (m->ret) buf_addf(&c->out, " RET=%s", m->ret == SMTP_RET_FULL ? "FULL" : "HDRS");
         if (m->envid.n) buf_addf(&c->out, " ENVID=%.*s", SP(m->envid));
@@ -747,6 +751,12 @@ bool smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
     } else if ((x & SMTP_EXT_SIZE) && c->caps.size_max && m->size > c->caps.size_max) {
         st = STATUS(5, 3, 4);
         why = "the message is bigger than the server takes";
+    } else if (m->by == SMTP_BY_RETURN && !(x & SMTP_EXT_DELIVERBY) && !c->config.is_lmtp) {
+        st = STATUS(5, 3, 3);
+        why = "the server does not offer DELIVERBY";
+    } else if (m->by == SMTP_BY_RETURN && (m->by_s <= 0 || m->by_s < c->caps.by_min_s)) {
+        st = STATUS(5, 4, 7);
+        why = "the server may need more time than is left to deliver the message";
     }
     if (why) {
         judge_rest(c, SMTP_CLASS_PERMANENT, SMTP_STAGE_MAIL, 0, st, slice_str(why));

@@ -71,6 +71,11 @@ struct smtp_client_message {
     bool is_binary;     /* BODY=BINARYMIME and BDAT; not offered: permanent 5.6.1 for all */
     bool is_smtputf8;   /* SMTPUTF8; not offered: permanent 5.6.7 for all */
     bool is_requiretls; /* RFC 8689; not offered: permanent 5.7.30 for all */
+    int8_t priority;    /* RFC 6710, sent when offered; 0: nothing special */
+    enum smtp_by by;    /* RFC 2852, sent when offered. SMTP_BY_RETURN not offered (no LMTP):
+                         * permanent 5.3.3 for all; too little time left: 5.4.7 */
+    bool by_trace;
+    int32_t by_s; /* seconds left, within SMTP_SECONDS_MAX; below 0: over since */
     enum smtp_ret ret;
     struct slice envid; /* xtext, or empty */
     struct slice auth;  /* xtext or "<>"; empty: none */

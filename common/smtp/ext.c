@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "sasl/sasl.h"
+#include "smtp/param.h"
 
 static void ehlo_none(struct slice args, struct smtp_caps *caps) {
     (void)args;
@@ -10,6 +11,10 @@ static void ehlo_none(struct slice args, struct smtp_caps *caps) {
 static void ehlo_size(struct slice args, struct smtp_caps *caps) {
     uint64_t n;
     if (num_parse(slice_trim(args), UINT64_MAX / 2, &n)) caps->size_max = n;
+}
+static void ehlo_deliverby(struct slice args, struct smtp_caps *caps) {
+    uint64_t n;
+    if (num_parse(slice_trim(args), SMTP_SECONDS_MAX, &n)) caps->by_min_s = (int32_t)n;
 }
 static void ehlo_auth(struct slice args, struct smtp_caps *caps) { caps->auth |= sasl_list(args); }
 static void ehlo_limits(struct slice args, struct smtp_caps *caps) {

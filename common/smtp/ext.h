@@ -35,6 +35,7 @@ extern const struct smtp_ext_info smtp_exts[SMTP_EXT_COUNT];
 struct smtp_caps {
     uint32_t exts;                                /* SMTP_EXT_* */
     uint64_t size_max;                            /* RFC 1870; 0: no limit said */
+    int32_t by_min_s;                             /* RFC 2852: the shortest BY=...;R; 0: any */
     unsigned auth;                                /* SASL mechanisms as bits of sasl/sasl.h */
     unsigned mail_max, rcpt_max, rcpt_domain_max; /* RFC 9422; 0: not said */
 };

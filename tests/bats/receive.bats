@@ -794,3 +794,35 @@ assert seen["plain"] == (seen["plain"][0], want) and seen["plain"][0] < 998, see
 assert seen["signed"] == (3000, want) and seen["foreign"] == (3000, want)
 PY
 }
+
+@test "DELIVERBY and MT-PRIORITY go on to the next hop; what it cannot promise comes back" {
+    local n
+    free_port N
+    mail_site "relay 127.0.0.1:$N" "relay-tls none"
+    sink s "$N" extensions=PIPELINING,DELIVERBY,MT-PRIORITY
+    n=$PID
+    serve a
+    cat > send.py <<'PY'
+d = Dialogue(sys.argv[1], tls=True); d.ehlo()
+assert d.login("ann@a.test", "secret").startswith("235")
+assert d.ask("MAIL FROM:<ann@a.test> " + sys.argv[2]).startswith("250")
+assert d.ask("RCPT TO:<bob@b.test>").startswith("250")
+assert d.ask("DATA").startswith("354")
+d.send(b"From: ann@a.test\r\n\r\nx\r\n.\r\n")
+assert d.answer().startswith("250")
+PY
+    py "$TLS" "MT-PRIORITY=3 BY=3600;RT" < send.py
+    wait_for 10 test -e s/1.env
+    grep -qE '^MAIL FROM:<ann@a.test> .*MT-PRIORITY=3 BY=3(600|59[0-9]);RT' s/1.env
+    # The trace: the sender hears of the relay.
+    wait_for 10 has_mail a ann
+    grep -q '^Action: relayed' "$(mail_file a ann)"
+    # A host that does not know DELIVERBY never gets what must be returned in time.
+    stop "$n"
+    sink t "$N" extensions=PIPELINING
+    py "$TLS" "BY=3600;R" < send.py
+    wait_for 20 has_mail a ann 2
+    n=$(grep -l '^Status: 5.3.3' "$(maildir a ann)"/{new,cur}/* | wc -l)
+    [[ $n == 1 ]]
+    [[ $(sink_count t) == 0 ]]
+}

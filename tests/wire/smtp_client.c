@@ -101,6 +101,10 @@ static void send_message(struct self *s) {
     m.is_8bit = wire_flag(o, "8bit");
     m.is_smtputf8 = wire_flag(o, "utf8");
     m.is_requiretls = wire_flag(o, "requiretls");
+    m.priority = (int8_t)wire_number(o, "priority");
+    m.by_s = (int32_t)wire_number(o, "by");
+    m.by = wire_flag(o, "by-return") ? SMTP_BY_RETURN : m.by_s ? SMTP_BY_NOTIFY : SMTP_BY_NONE;
+    m.by_trace = wire_flag(o, "by-trace");
     m.envid = wire_option(o, S("envid"));
     if (slice_eq(wire_option(o, S("ret")), S("hdrs"))) m.ret = SMTP_RET_HDRS;
     s->given = 0;
