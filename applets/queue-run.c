@@ -242,8 +242,11 @@ static void *attend(void *user) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR2); /* from work: the end */
     while (!p->is_over) {
-        if (sigtimedwait(&set, NULL, &wait) > 0) {
+        int got = sigtimedwait(&set, NULL, &wait);
+
+        if (got == SIGTERM || got == SIGINT) {
             p->is_told_to_stop = true;
             p->runner->is_stopping = true;
         }
@@ -291,7 +294,10 @@ static enum err_code work(struct pass *p, struct courier *courier, mono_t deadli
         *late = clock_mono() >= deadline;
     } while (code == OK && !*late && !p->is_told_to_stop);
     p->is_over = true;
-    if (has_helper) pthread_join(helper, NULL);
+    if (has_helper) {
+        pthread_kill(helper, SIGUSR2);
+        pthread_join(helper, NULL);
+    }
     return code;
 }
 
@@ -358,6 +364,7 @@ static void block_signals(void) {
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
