@@ -25,7 +25,8 @@ uint64_t imap_keyword_bit(struct imap_keywords *k, struct slice name, bool may_a
         if (!ascii_is_graph(name.p[i]) || strchr("(){%*\"\\]", name.p[i])) return 0;
     }
     for (unsigned i = 0; i < k->n; i++) {
-        if (k->name[i] && slice_ieq(slice_str(k->name[i]), name)) return (uint64_t)1 << (IMAP_KEYWORD_FIRST + i);
+        if (k->name[i] && slice_ieq(slice_str(k->name[i]), name))
+            return (uint64_t)1 << (IMAP_KEYWORD_FIRST + i);
     }
     if (!may_add || k->n == IMAP_KEYWORDS_MAX) return 0;
     if (!(k->name[k->n] = strndup(name.p, name.n))) return 0;

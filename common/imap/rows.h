@@ -17,6 +17,7 @@
 struct imap_msg {
     uint32_t uid;
     bool is_changed;      /* engine: flags to be told */
+    bool is_quiet;        /* engine: of them only the modseq */
     uint64_t flags;       /* IMAP_* bits, IMAP_RECENT if it is new to this session */
     uint64_t size_bytes;  /* RFC822.SIZE: in the CRLF form; or IMAP_SIZE_UNKNOWN */
     wall_t internal_date; /* INTERNALDATE, or IMAP_DATE_UNKNOWN */

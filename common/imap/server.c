@@ -63,6 +63,7 @@ void imap_server_free(struct imap_server *s) {
     arena_release(&s->list.names);
     arena_release(&s->arena);
     free(s->uids);
+    free(s->modified);
     free(s);
 }
 
@@ -154,6 +155,10 @@ void imap_command_over(struct imap_server *s) {
     free(s->uids);
     s->uids = NULL;
     s->n_uids = 0;
+    free(s->modified);
+    s->modified = NULL;
+    s->n_modified = 0;
+    s->has_since = s->is_resync = false;
     imap_fetch_clear(s);
     imap_search_clear(s);
     imap_list_clear(s);
@@ -496,11 +501,11 @@ void imap_server_ok(struct imap_server *s) {
     case IMAP_EV_APPEND: append_start(s); break;
     case IMAP_EV_STORE:
         if (s->fetch.n_items) imap_fetch_start(s);
-        else imap_finish(s, "OK", S(""), S("Store completed."));
+        else imap_finish_store(s);
         break;
     case IMAP_EV_EXPUNGE:
         if (s->is_close) close_view(s);
-        else imap_finish(s, "OK", S(""), S("Expunge completed."));
+        else imap_finish_modseq(s, S("Expunge completed."));
         break;
     case IMAP_EV_POLL:
         if (!slice_ieq(s->verb, S("IDLE"))) {
@@ -582,9 +587,9 @@ void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info 
     buf_addf(&s->out, "* OK [UIDVALIDITY %u] UIDs valid.\r\n", info->uidvalidity);
     if (info->uidnext)
         buf_addf(&s->out, "* OK [UIDNEXT %u] Predicted next UID.\r\n", info->uidnext);
-    imap_finish(s, "OK", s->is_read_only ? S("READ-ONLY") : S("READ-WRITE"),
-                slice_ieq(s->verb, S("EXAMINE")) ? S("Examine completed.")
-                                                 : S("Select completed."));
+    buf_addf(&s->out, "* OK [HIGHESTMODSEQ %llu] Highest.\r\n", (unsigned long long)s->modseq);
+    if (s->is_resync && s->resync_validity == info->uidvalidity) imap_ask_vanished(s, s->since);
+    else imap_select_done(s);
 }
 
 void imap_server_appended(struct imap_server *s, uint32_t uidvalidity, uint32_t uid) {
@@ -605,7 +610,8 @@ void imap_server_copied(struct imap_server *s, uint32_t uidvalidity, const uint3
         for (size_t i = 0; i < n; i++) imap_server_push_expunged(s, from[i]);
         s->may_expunge = true;
     }
-    imap_finish(s, "OK", S(""), is_move ? S("Move completed.") : S("Copy completed."));
+    if (is_move) imap_finish_modseq(s, S("Move completed."));
+    else imap_finish(s, "OK", S(""), S("Copy completed."));
     if (!n) return;
     buf_reset(b);
     buf_addf(b, "OK [COPYUID %u ", uidvalidity);
@@ -617,8 +623,7 @@ void imap_server_copied(struct imap_server *s, uint32_t uidvalidity, const uint3
     buf_add(&s->out, S("* "));
     buf_add(&s->out, buf_slice(b));
     buf_add(&s->out, S("\r\n"));
-    buf_reset(b);
-    buf_add(b, S("OK Move completed."));
+    imap_finish_modseq(s, S("Move completed."));
 }
 
 void imap_server_message(struct imap_server *s, const struct imap_content *c) {

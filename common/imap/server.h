@@ -2,7 +2,8 @@
  *
  * Extensions: LITERAL- and, after login, LITERAL+ (RFC 7888), IDLE (2177), NAMESPACE (2342), ID
  * (2971), UNSELECT (3691), UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161),
- * SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), response codes of RFC 5530.
+ * SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), CONDSTORE and QRESYNC (7162), response codes
+ * of RFC 5530.
  *
  * The engine parses, keeps the session's view of the selected mailbox (which message has which
  * sequence number), and writes. Whatever needs the store is an event that the host answers with a
@@ -95,6 +96,7 @@ enum {
 
 struct imap_mailbox_info {
     uint32_t uidvalidity, uidnext;
+    uint64_t highest_modseq;
     struct imap_rows *rows; /* shared with the engine, which changes its own copy only */
     const char *const
         *keywords; /* NULL entries are free; keyword i is bit IMAP_KEYWORD_FIRST + i */
@@ -107,6 +109,7 @@ struct imap_mailbox_info {
 struct imap_status {
     uint32_t messages, recent, uidnext, uidvalidity, unseen;
     uint64_t size_bytes; /* sum of RFC822.SIZE; only looked at when asked for */
+    uint64_t highest_modseq;
 };
 
 /* STATUS items, as bits of imap_event.items. */
@@ -116,7 +119,8 @@ enum {
     IMAP_STATUS_UIDNEXT = 1 << 2,
     IMAP_STATUS_UIDVALIDITY = 1 << 3,
     IMAP_STATUS_UNSEEN = 1 << 4,
-    IMAP_STATUS_SIZE = 1 << 5 /* RFC 8438 */
+    IMAP_STATUS_SIZE = 1 << 5, /* RFC 8438 */
+    IMAP_STATUS_HIGHESTMODSEQ = 1 << 6
 };
 
 /* What FETCH or SEARCH wants to know about a message, as bits of imap_event.items. */
@@ -160,7 +164,8 @@ enum imap_event_type {
     IMAP_EV_APPEND_ABORT, /* drop it: the client went away or broke the command. No answer. */
     /* uids, store_mode, flags: for each message imap_server_push_flags with what is true now, then
      * imap_server_ok (or _no). Vanished messages are left out. Keyword bits: imap_server_keywords.
-     */
+     * With has_unchanged_since those changed after unchanged_since are left as they are, pushed,
+     * and given to imap_server_modified before the answer (RFC 7162 3.1.3). */
     IMAP_EV_STORE,
     /* A copy into the selected mailbox (and an APPEND there) is pushed by imap_server_push_new
      * before the answer. uids, mailbox: imap_server_copied or imap_server_no ("TRYCREATE"). For
@@ -176,6 +181,8 @@ enum imap_event_type {
     IMAP_EV_NEED_MESSAGE,
     /* uid: the slices given for it are not used any more. No answer. */
     IMAP_EV_MESSAGE_DONE,
+    /* unchanged_since: imap_server_vanished, for a client that was away (RFC 7162 3.2) */
+    IMAP_EV_VANISHED,
     /* NOOP, CHECK, start of IDLE: look what is new, push it, then imap_server_ok. */
     IMAP_EV_POLL,
     /* No answer: is_on. While on, pushes go out at once. */
@@ -205,6 +212,8 @@ struct imap_event {
     size_t n_keywords;
     uint64_t size_bytes;
     wall_t date;
+    uint64_t unchanged_since;
+    bool has_unchanged_since;
     bool has_date, is_read_only, is_subscribed_only, is_parent_only, is_on;
     struct err err;
 };
@@ -271,12 +280,19 @@ void imap_server_copied(struct imap_server *s, uint32_t uidvalidity, const uint3
                         const uint32_t *to, size_t n);
 void imap_server_message(struct imap_server *s, const struct imap_content *c);
 void imap_server_gone(struct imap_server *s);
+/* Of the open IMAP_EV_STORE: these were changed by others since, ascending. */
+void imap_server_modified(struct imap_server *s, const uint32_t *uids, size_t n);
+/* What went since then, ascending; `is_all`: nobody knows that far back, so every UID that is not
+ * in the view. */
+void imap_server_vanished(struct imap_server *s, const uint32_t *uids, size_t n, bool is_all);
 
 /* What changed in the selected mailbox, by whomever; call at any time between other calls. Queued
  * and told when RFC 3501 7 allows it (in IDLE at once). Ignored when nothing is selected. */
 void imap_server_push_new(struct imap_server *s, const struct imap_msg *m); /* uids ascending */
 void imap_server_push_expunged(struct imap_server *s, uint32_t uid);
 void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags, uint64_t modseq);
+/* The highest modification sequence of the mailbox, with all that was pushed. */
+void imap_server_push_modseq(struct imap_server *s, uint64_t highest);
 /* Say BYE and end as soon as the command under way allows it (shutdown, account removed). */
 void imap_server_bye(struct imap_server *s, struct slice text);
 

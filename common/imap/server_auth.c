@@ -10,7 +10,8 @@ void imap_put_capabilities(struct imap_server *s) {
 
     buf_addf(b, "IMAP4rev1 LITERAL%c SASL-IR ID ENABLE IDLE", s->user.n ? '+' : '-');
     if (s->user.n) {
-        buf_add(b, S(" NAMESPACE CHILDREN SPECIAL-USE UNSELECT UIDPLUS MOVE STATUS=SIZE"));
+        buf_add(b, S(" NAMESPACE CHILDREN SPECIAL-USE UNSELECT UIDPLUS MOVE STATUS=SIZE CONDSTORE "
+                     "QRESYNC"));
         return;
     }
     if (s->cfg.can_starttls && !s->cfg.has_tls) buf_add(b, S(" STARTTLS"));

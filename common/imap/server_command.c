@@ -130,19 +130,6 @@ static void cmd_starttls(struct imap_server *s) {
     }
 }
 
-static void cmd_enable(struct imap_server *s) {
-    struct slice word;
-    unsigned n = 0;
-
-    while (imap_take_sp(&s->cur) && imap_take_atom(&s->cur, &word)) n++;
-    if (!n || !take_end(s)) {
-        bad(s);
-        return;
-    }
-    buf_add(&s->out, S("* ENABLED\r\n")); // nothing here changes by ENABLE yet
-    imap_finish(s, "OK", S(""), S("Enabled."));
-}
-
 static void cmd_namespace(struct imap_server *s) {
     if (!take_end(s)) {
         bad(s);
@@ -160,13 +147,16 @@ static void cmd_namespace(struct imap_server *s) {
 static void cmd_select(struct imap_server *s) {
     struct imap_event *ev;
 
-    if (!imap_take_sp(&s->cur) || !imap_take_mailbox(s, &s->mailbox) || !take_end(s)) {
+    if (!imap_take_sp(&s->cur) || !imap_take_mailbox(s, &s->mailbox) ||
+        !imap_take_select_params(s) || !take_end(s)) {
         bad(s);
         return;
     }
     if (s->is_selected) { // RFC 3501 6.3.1: also when the new one cannot be selected
         imap_view_clear(s);
         imap_tell(s, IMAP_EV_UNSELECT);
+        if (s->enabled & ON_QRESYNC)
+            buf_add(&s->out, S("* OK [CLOSED] Previous mailbox closed.\r\n"));
     }
     ev = imap_ask(s, IMAP_EV_SELECT);
     ev->mailbox = s->mailbox;
@@ -319,6 +309,8 @@ static void ask_uids(struct imap_server *s, enum imap_event_type t) {
     ev->mailbox = s->mailbox;
     ev->store_mode = s->store_mode;
     ev->flags = s->store_flags;
+    ev->has_unchanged_since = s->has_since;
+    ev->unchanged_since = s->since;
 }
 
 static void cmd_store(struct imap_server *s) {
@@ -327,7 +319,7 @@ static void cmd_store(struct imap_server *s) {
     bool is_add, is_remove;
 
     s->may_expunge = s->is_uid;
-    if (!take_uids(s, &set) || !imap_take_sp(&s->cur)) goto syntax;
+    if (!take_uids(s, &set) || !imap_take_sp(&s->cur) || !imap_take_store_modifiers(s)) goto syntax;
     is_add = imap_take(&s->cur, '+');
     is_remove = !is_add && imap_take(&s->cur, '-');
     if (!imap_take_word(&s->cur, &what)) goto syntax;
@@ -435,7 +427,7 @@ static const struct command {
     {S_INIT("STARTTLS"), BEFORE, cmd_starttls},
     {S_INIT("LOGIN"), BEFORE, imap_cmd_login},
     {S_INIT("AUTHENTICATE"), BEFORE, imap_cmd_authenticate},
-    {S_INIT("ENABLE"), AFTER, cmd_enable},
+    {S_INIT("ENABLE"), AFTER, imap_cmd_enable},
     {S_INIT("NAMESPACE"), AFTER, cmd_namespace},
     {S_INIT("SELECT"), AFTER, cmd_select},
     {S_INIT("EXAMINE"), AFTER, cmd_select},

@@ -5,6 +5,7 @@
 enum item {
     ITEM_FLAGS,
     ITEM_UID,
+    ITEM_MODSEQ,
     ITEM_INTERNALDATE,
     ITEM_SIZE,
     ITEM_ENVELOPE,
@@ -69,6 +70,7 @@ static bool take_item(struct imap_server *s) {
     } simple[] = {
         {S_INIT("FLAGS"), ITEM_FLAGS},
         {S_INIT("UID"), ITEM_UID},
+        {S_INIT("MODSEQ"), ITEM_MODSEQ},
         {S_INIT("INTERNALDATE"), ITEM_INTERNALDATE},
         {S_INIT("RFC822.SIZE"), ITEM_SIZE},
         {S_INIT("ENVELOPE"), ITEM_ENVELOPE},
@@ -136,6 +138,19 @@ static bool take_items(struct imap_server *s) {
     return !has_parens || imap_take(&s->cur, ')');
 }
 
+/* Of the UIDs that will be marked \\Seen only those that CHANGEDSINCE lets through. */
+static bool changed_only(struct imap_server *s) {
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n_uids; i++) {
+        const struct imap_msg *m = &s->msgs[imap_view_find(s, s->uids[i])];
+
+        if (!s->fetch.has_since || m->modseq > s->fetch.since) s->uids[n++] = s->uids[i];
+    }
+    s->n_uids = n;
+    return true;
+}
+
 void imap_cmd_fetch(struct imap_server *s) {
     struct fetch_state *f = &s->fetch;
     bool sets_seen = false;
@@ -148,7 +163,8 @@ void imap_cmd_fetch(struct imap_server *s) {
         return;
     }
     if (!imap_take_sp(&s->cur) || !imap_take_set(&s->cur, IMAP_SET_MAX, &f->set) ||
-        !imap_take_sp(&s->cur) || !take_items(s) || !imap_at_end(&s->cur)) {
+        !imap_take_sp(&s->cur) || !take_items(s) || !imap_take_fetch_modifiers(s) ||
+        !imap_at_end(&s->cur)) {
         f->n_items = 0;
         imap_finish_bad(s, s->cur.why);
         return;
@@ -161,6 +177,7 @@ void imap_cmd_fetch(struct imap_server *s) {
     for (size_t i = 0; i < f->n_items; i++) {
         f->has_uid |= f->items[i].what == ITEM_UID;
         f->has_flags |= f->items[i].what == ITEM_FLAGS;
+        f->has_modseq |= f->items[i].what == ITEM_MODSEQ;
         f->need |= need_of(&f->items[i]);
         sets_seen |= !f->items[i].is_peek;
     }
@@ -169,8 +186,10 @@ void imap_cmd_fetch(struct imap_server *s) {
         f->items[0] = (struct fetch_item){.what = ITEM_UID};
         f->n_items++;
     }
+    if (f->has_since && !f->has_modseq) f->has_modseq = add(s, ITEM_MODSEQ) != NULL;
+    if (f->has_modseq) imap_enable(s, ON_CONDSTORE);
     if (sets_seen && !s->is_read_only && !(s->no_permanent & IMAP_SEEN) &&
-        imap_view_collect(s, &f->set, s->is_uid, 0, IMAP_SEEN) && s->n_uids) {
+        imap_view_collect(s, &f->set, s->is_uid, 0, IMAP_SEEN) && changed_only(s) && s->n_uids) {
         struct imap_event *ev = imap_ask(s, IMAP_EV_STORE);
 
         s->store_mode = ev->store_mode = IMAP_STORE_ADD;
@@ -198,11 +217,40 @@ void imap_fetch_clear(struct imap_server *s) {
 }
 
 void imap_fetch_start(struct imap_server *s) {
+    if (s->fetch.wants_vanished) {
+        s->fetch.wants_vanished = false;
+        imap_ask_vanished(s, s->fetch.since);
+        return;
+    }
     s->fetch.next = 1;
     s->job = JOB_FETCH;
 }
 
+bool imap_fetch_changed(struct imap_server *s, const struct imap_set *known, uint64_t since) {
+    struct fetch_state *f = &s->fetch;
+
+    imap_fetch_clear(s);
+    f->items = arena_new(&s->arena, 3 * sizeof *f->items);
+    f->set = *known;
+    if (!known->v && (f->set.v = arena_new(&s->arena, sizeof *f->set.v))) {
+        f->set.v[0] = (struct imap_range){1, UINT32_MAX};
+        f->set.n = 1;
+    }
+    if (!f->items || !f->set.v) return false;
+    f->items[f->n_items++] = (struct fetch_item){.what = ITEM_UID};
+    f->items[f->n_items++] = (struct fetch_item){.what = ITEM_FLAGS};
+    f->items[f->n_items++] = (struct fetch_item){.what = ITEM_MODSEQ};
+    f->is_uid = f->has_uid = f->has_flags = f->has_modseq = f->has_since = true;
+    f->since = since;
+    imap_fetch_start(s);
+    return true;
+}
+
 static bool finish(struct imap_server *s) {
+    if (slice_ieq(s->verb, S("SELECT")) || slice_ieq(s->verb, S("EXAMINE"))) {
+        imap_select_done(s);
+        return true;
+    }
     if (!s->fetch.has_lost) {
         imap_finish(s, "OK", S(""), S("Fetch completed."));
     } else {
@@ -226,12 +274,15 @@ static void row_end(struct imap_server *s) {
     struct fetch_state *f = &s->fetch;
     struct imap_msg *m = &s->msgs[f->index];
 
-    if (m->is_changed && !f->has_flags) {
+    if (m->is_changed && !f->has_flags && !m->is_quiet) {
         if (f->has_written) buf_addc(&s->out, ' ');
         imap_view_put_flags(s, m->flags);
+        f->has_written = true;
     }
+    if (m->is_changed && !f->has_modseq && s->enabled & ON_CONDSTORE)
+        buf_addf(&s->out, " MODSEQ (%llu)" + !f->has_written, (unsigned long long)m->modseq);
     if (m->is_changed) {
-        m->is_changed = false;
+        m->is_changed = m->is_quiet = false;
         s->n_changed--;
     }
     buf_add(&s->out, S(")\r\n"));
@@ -304,6 +355,7 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
     switch (it->what) {
     case ITEM_FLAGS: imap_view_put_flags(s, m->flags); break;
     case ITEM_UID: buf_addf(&s->out, "UID %u", m->uid); break;
+    case ITEM_MODSEQ: buf_addf(&s->out, "MODSEQ (%llu)", (unsigned long long)m->modseq); break;
     case ITEM_INTERNALDATE:
         buf_addf(
             &s->out, "INTERNALDATE \"%.*s\"",
@@ -361,6 +413,7 @@ bool imap_fetch_run(struct imap_server *s) {
     if (f->index >= s->n_msgs) return finish(s);
     m = &s->msgs[f->index];
     f->next = (f->is_uid ? m->uid : (uint32_t)f->index + 1) + 1;
+    if (f->has_since && m->modseq <= f->since) return true;
     if (m->size_bytes != IMAP_SIZE_UNKNOWN) need &= ~(unsigned)IMAP_NEED_SIZE;
     if (m->internal_date != IMAP_DATE_UNKNOWN) need &= ~(unsigned)IMAP_NEED_DATE;
     if (!need) {

@@ -6,6 +6,7 @@
  *   server_auth.c     LOGIN, AUTHENTICATE, capabilities
  *   server_list.c     LIST, LSUB, STATUS
  *   server_fetch.c    FETCH
+ *   server_resync.c   ENABLE, modification sequences, who was away (RFC 5161, 7162)
  *   server_search.c   SEARCH
  */
 #ifndef IMAP_SERVER_IMPL_H
@@ -41,6 +42,9 @@ struct list_name {
     bool is_implied; /* a level above a mailbox that is no mailbox itself */
 };
 
+/* What ENABLE turned on, or the use of it. */
+enum { ON_CONDSTORE = 1 << 0, ON_QRESYNC = 1 << 1 };
+
 struct search_key; /* server_search.c */
 struct fetch_item; /* server_fetch.c */
 
@@ -48,7 +52,9 @@ struct fetch_state {
     struct fetch_item *items;
     size_t n_items, item;
     struct imap_set set;
-    bool is_uid, has_uid, has_flags, is_streaming, has_written, has_lost;
+    bool is_uid, has_uid, has_flags, has_modseq, is_streaming, has_written, has_lost;
+    bool has_since, wants_vanished;
+    uint64_t since; /* CHANGEDSINCE: only what changed after it */
     unsigned need;  /* IMAP_NEED_* */
     size_t index;   /* the message under way */
     uint32_t next;  /* smallest sequence number or UID not yet looked at; 0: through */
@@ -109,6 +115,15 @@ struct imap_server {
     enum imap_store_mode store_mode;
     uint64_t store_flags;
     bool is_silent, is_close;
+    bool has_since; /* STORE: UNCHANGEDSINCE */
+    uint64_t since;
+    uint32_t *modified; /* malloc: what it left alone */
+    size_t n_modified;
+
+    /* SELECT: the QRESYNC parameter */
+    bool is_resync;
+    uint32_t resync_validity;
+    struct imap_set resync_known;
 
     /* APPEND */
     struct buf chunk;
@@ -122,12 +137,14 @@ struct imap_server {
     unsigned bad_commands, bad_logins;
 
     /* the selected mailbox */
+    unsigned enabled; /* ON_* */
     bool is_selected, is_read_only;
+    uint64_t modseq;        /* the highest that was pushed */
     struct imap_rows *rows; /* what the client knows of; never NULL while selected */
     struct imap_msg *msgs;  /* rows->v, or NULL */
     size_t n_msgs;
     size_t n_changed;
-    uint32_t uidvalidity;
+    uint32_t uidvalidity, uidnext;
     uint64_t no_permanent;
     bool no_new_keywords;
     unsigned keywords_told; /* how many keywords the last FLAGS named */
@@ -208,9 +225,30 @@ bool imap_pattern_matches(struct slice pattern, struct slice name, char delimite
 /* server_fetch.c */
 void imap_cmd_fetch(struct imap_server *s);
 void imap_fetch_start(struct imap_server *s);
+/* FETCH of UID FLAGS MODSEQ of what changed after `since`, of all or the UIDs `known`. */
+bool imap_fetch_changed(struct imap_server *s, const struct imap_set *known, uint64_t since);
 bool imap_fetch_run(struct imap_server *s);
 void imap_fetch_content(struct imap_server *s, const struct imap_content *c);
 void imap_fetch_clear(struct imap_server *s);
+
+/* server_resync.c */
+void imap_cmd_enable(struct imap_server *s);
+/* The client spoke of modification sequences: from now on they are told. */
+void imap_enable(struct imap_server *s, unsigned what);
+/* " (CONDSTORE)", " (QRESYNC (...))" behind a mailbox; nothing there is fine too. */
+bool imap_take_select_params(struct imap_server *s);
+/* " (CHANGEDSINCE n VANISHED)" behind the items of FETCH. */
+bool imap_take_fetch_modifiers(struct imap_server *s);
+/* "(UNCHANGEDSINCE n) " before the items of STORE. */
+bool imap_take_store_modifiers(struct imap_server *s);
+/* Ask what went, for SELECT and FETCH. */
+void imap_ask_vanished(struct imap_server *s, uint64_t since);
+/* Say OK behind SELECT or EXAMINE. */
+void imap_select_done(struct imap_server *s);
+/* OK with the MODIFIED code when there is a reason. */
+void imap_finish_store(struct imap_server *s);
+/* OK with HIGHESTMODSEQ when the client knows it. */
+void imap_finish_modseq(struct imap_server *s, struct slice text);
 
 /* server_search.c */
 void imap_cmd_search(struct imap_server *s);

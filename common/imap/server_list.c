@@ -239,9 +239,13 @@ static const struct {
     unsigned bit;
     struct slice name;
 } status_items[] = {
-    {IMAP_STATUS_MESSAGES, S_INIT("MESSAGES")}, {IMAP_STATUS_RECENT, S_INIT("RECENT")},
-    {IMAP_STATUS_UIDNEXT, S_INIT("UIDNEXT")},   {IMAP_STATUS_UIDVALIDITY, S_INIT("UIDVALIDITY")},
-    {IMAP_STATUS_UNSEEN, S_INIT("UNSEEN")},     {IMAP_STATUS_SIZE, S_INIT("SIZE")},
+    {IMAP_STATUS_MESSAGES, S_INIT("MESSAGES")},
+    {IMAP_STATUS_RECENT, S_INIT("RECENT")},
+    {IMAP_STATUS_UIDNEXT, S_INIT("UIDNEXT")},
+    {IMAP_STATUS_UIDVALIDITY, S_INIT("UIDVALIDITY")},
+    {IMAP_STATUS_UNSEEN, S_INIT("UNSEEN")},
+    {IMAP_STATUS_SIZE, S_INIT("SIZE")},
+    {IMAP_STATUS_HIGHESTMODSEQ, S_INIT("HIGHESTMODSEQ")},
 };
 
 static bool take_items(struct imap_server *s) {
@@ -272,14 +276,15 @@ void imap_cmd_status(struct imap_server *s) {
         imap_finish_bad(s, s->cur.why);
         return;
     }
+    if (s->items & IMAP_STATUS_HIGHESTMODSEQ) imap_enable(s, ON_CONDSTORE);
     ev = imap_ask(s, IMAP_EV_STATUS);
     ev->mailbox = s->mailbox;
     ev->items = s->items;
 }
 
 void imap_server_status(struct imap_server *s, const struct imap_status *st) {
-    const uint64_t v[] = {st->messages,    st->recent, st->uidnext,
-                          st->uidvalidity, st->unseen, st->size_bytes};
+    const uint64_t v[] = {st->messages, st->recent,     st->uidnext,       st->uidvalidity,
+                          st->unseen,   st->size_bytes, st->highest_modseq};
     bool is_first = true;
 
     if (s->open != IMAP_EV_STATUS) return;

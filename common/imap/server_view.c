@@ -2,7 +2,7 @@
 
 #include "imap/server_impl.h"
 
-enum { STEP_GONE, STEP_FRESH, STEP_FLAGS, STEP_END };
+enum { STEP_GONE, STEP_FRESH, STEP_FLAGS, STEP_END, VANISHED_LINE = 500 };
 
 void imap_view_clear(struct imap_server *s) {
     imap_rows_drop(s->rows);
@@ -56,6 +56,8 @@ bool imap_view_open(struct imap_server *s, const struct imap_mailbox_info *info)
         s->keywords.n = (unsigned)i + 1;
     }
     s->uidvalidity = info->uidvalidity;
+    s->uidnext = info->uidnext;
+    s->modseq = info->highest_modseq ? info->highest_modseq : 1;
     s->no_permanent = info->no_permanent;
     s->no_new_keywords = info->no_new_keywords;
     s->is_selected = true;
@@ -139,6 +141,8 @@ void imap_server_push_new(struct imap_server *s, const struct imap_msg *m) {
     }
     s->fresh = v;
     s->fresh[s->n_fresh] = *m;
+    if (m->modseq > s->modseq) s->modseq = m->modseq;
+    if (m->uid >= s->uidnext) s->uidnext = m->uid + 1;
     s->fresh[s->n_fresh++].is_changed = false;
 }
 
@@ -170,7 +174,7 @@ static uint64_t expected(const struct imap_server *s, uint64_t flags) {
 void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags, uint64_t modseq) {
     size_t i;
     struct imap_msg *m;
-    bool is_news;
+    bool is_news, is_quiet;
 
     if (!s->is_selected || s->has_failed) return;
     for (size_t k = 0; k < s->n_fresh; k++) {
@@ -185,12 +189,22 @@ void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags,
     flags |= m->flags & IMAP_RECENT; // that one is the session's own
     if (s->open == IMAP_EV_STORE) is_news = !s->is_silent || flags != expected(s, m->flags);
     else is_news = flags != m->flags;
+    // RFC 7162 3.1.3: who knows modification sequences is told the new one, .SILENT or not
+    is_quiet = !is_news && s->enabled & ON_CONDSTORE && modseq != m->modseq;
     m->flags = flags;
     m->modseq = modseq;
-    if (is_news && !m->is_changed) {
+    if (modseq > s->modseq) s->modseq = modseq;
+    if ((is_news || is_quiet) && !m->is_changed) {
         m->is_changed = true;
+        m->is_quiet = is_quiet;
         s->n_changed++;
+    } else if (is_news) {
+        m->is_quiet = false;
     }
+}
+
+void imap_server_push_modseq(struct imap_server *s, uint64_t highest) {
+    if (s->is_selected && highest > s->modseq) s->modseq = highest;
 }
 
 bool imap_view_has_updates(const struct imap_server *s) {
@@ -214,10 +228,35 @@ void imap_view_flush_begin(struct imap_server *s) {
     qsort(s->going, s->n_going, sizeof *s->going, by_number);
 }
 
+/* The same by UID, in lines of a bounded length (RFC 7162 3.2.10). */
+static bool tell_vanished(struct imap_server *s) {
+    size_t at = s->n_going - s->going_at;
+
+    while (at < s->n_going) {
+        size_t n = 0;
+        uint32_t some[VANISHED_LINE];
+
+        if (!imap_out_has_room(s)) return false;
+        for (; at < s->n_going && n < VANISHED_LINE; at++) {
+            uint32_t uid = s->going[at];
+
+            if ((n && some[n - 1] == uid) || find_exact(s, uid) == SIZE_MAX) continue;
+            some[n++] = uid;
+        }
+        s->going_at = s->n_going - at;
+        if (!n) continue;
+        buf_add(&s->out, S("* VANISHED "));
+        imap_set_put(&s->out, some, n);
+        buf_add(&s->out, S("\r\n"));
+    }
+    return true;
+}
+
 /* From the highest down, so that no number moves while they are told. */
 static bool tell_gone(struct imap_server *s) {
     size_t to = 0;
 
+    if (s->enabled & ON_QRESYNC && !tell_vanished(s)) return false;
     while (s->going_at) {
         uint32_t uid = s->going[s->going_at - 1];
         size_t i;
@@ -228,6 +267,7 @@ static bool tell_gone(struct imap_server *s) {
         if ((i = find_exact(s, uid)) == SIZE_MAX) continue;
         buf_addf(&s->out, "* %zu EXPUNGE\r\n", i + 1);
     }
+
     if (!imap_view_own(s, 0)) return false;
     for (size_t i = 0, g = 0; i < s->n_msgs; i++) {
         while (g < s->n_going && s->going[g] < s->msgs[i].uid) g++;
@@ -292,9 +332,11 @@ static bool tell_flags(struct imap_server *s) {
         if (!m->is_changed) continue;
         if (!imap_out_has_room(s)) return false;
         buf_addf(&s->out, "* %zu FETCH (UID %u ", s->flush_at + 1, m->uid);
-        imap_view_put_flags(s, m->flags);
+        if (!m->is_quiet) imap_view_put_flags(s, m->flags);
+        if (s->enabled & ON_CONDSTORE)
+            buf_addf(&s->out, &" MODSEQ (%llu)"[m->is_quiet], (unsigned long long)m -> modseq);
         buf_add(&s->out, S(")\r\n"));
-        m->is_changed = false;
+        m->is_changed = m->is_quiet = false;
         s->n_changed--;
     }
     return true;

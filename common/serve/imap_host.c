@@ -162,11 +162,29 @@ static void lose_box(struct imap_host *h) {
     close_box(h);
 }
 
+/* Push what a sync found. */
+static void tell(struct imap_host *h, const struct mailbox_changes *ch) {
+    const struct imap_msg *v, *m;
+    size_t n;
+
+    learn_keywords(h);
+    for (size_t i = 0; i < ch->n_expunged; i++)
+        imap_server_push_expunged(h->engine, ch->expunged[i]);
+    for (size_t i = 0; i < ch->n_flags; i++)
+        if ((m = mailbox_find(h->box, ch->flags[i])))
+            imap_server_push_flags(h->engine, m->uid, flags_to_imap(h, m->flags), m->modseq);
+    v = mailbox_messages(h->box, &n);
+    for (size_t i = ch->first_new; i < n; i++) {
+        struct imap_msg msg = message_to_imap(h, &v[i]);
+
+        imap_server_push_new(h->engine, &msg);
+    }
+    imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
+}
+
 /* Look what is new and tell the engine. */
 static enum err_code look(struct imap_host *h, struct err *e) {
     struct mailbox_changes ch;
-    const struct imap_msg *v, *m;
-    size_t n;
     enum err_code code;
 
     if (!h->box) return OK;
@@ -176,17 +194,7 @@ static enum err_code look(struct imap_host *h, struct err *e) {
         return OK;
     }
     if (code != OK) return code;
-    learn_keywords(h);
-    for (size_t i = 0; i < ch.n_expunged; i++) imap_server_push_expunged(h->engine, ch.expunged[i]);
-    for (size_t i = 0; i < ch.n_flags; i++)
-        if ((m = mailbox_find(h->box, ch.flags[i])))
-            imap_server_push_flags(h->engine, m->uid, flags_to_imap(h, m->flags), m->modseq);
-    v = mailbox_messages(h->box, &n);
-    for (size_t i = ch.first_new; i < n; i++) {
-        struct imap_msg msg = message_to_imap(h, &v[i]);
-
-        imap_server_push_new(h->engine, &msg);
-    }
+    tell(h, &ch);
     return OK;
 }
 
@@ -209,6 +217,7 @@ static void on_select(struct imap_host *h, const struct imap_event *ev) {
     info.n_keywords = mailbox_keywords(h->box, &info.keywords);
     info.uidvalidity = mailbox_uidvalidity(h->box);
     info.uidnext = mailbox_uidnext(h->box);
+    info.highest_modseq = mailbox_highest_modseq(h->box);
     info.no_new_keywords = info.n_keywords >= STORE_KEYWORDS_MAX;
     h->name = strndup(ev->mailbox.p, ev->mailbox.n);
     imap_server_selected(h->engine, &info);
@@ -301,7 +310,8 @@ static void on_status(struct imap_host *h, const struct imap_event *ev) {
                                                         .uidnext = st.uidnext,
                                                         .uidvalidity = st.uidvalidity,
                                                         .unseen = st.unseen,
-                                                        .size_bytes = size});
+                                                        .size_bytes = size,
+                                                        .highest_modseq = st.highest_modseq});
 }
 
 static void on_mailbox(struct imap_host *h, const struct imap_event *ev) {
@@ -331,20 +341,30 @@ static void on_store(struct imap_host *h, const struct imap_event *ev) {
     enum mailbox_flags_mode mode = ev->store_mode == IMAP_STORE_SET   ? MAILBOX_FLAGS_SET
                                    : ev->store_mode == IMAP_STORE_ADD ? MAILBOX_FLAGS_ADD
                                                                       : MAILBOX_FLAGS_REMOVE;
+    struct mailbox_condition if_ = {.since = ev->unchanged_since};
     uint64_t flags;
     struct err e = {0};
+    enum err_code code;
 
     if (!has_box(h)) return;
-    if (flags_to_store(h, ev->flags, mode != MAILBOX_FLAGS_REMOVE, &flags, &e) != OK ||
-        mailbox_set_flags(h->box, ev->uids, ev->n_uids, mode, flags, &e) != OK) {
+    code = flags_to_store(h, ev->flags, mode != MAILBOX_FLAGS_REMOVE, &flags, &e);
+    if (code == OK)
+        code = mailbox_set_flags(h->box, ev->uids, ev->n_uids, mode, flags,
+                                 ev->has_unchanged_since ? &if_ : NULL, &e);
+    if (code != OK) {
+        free(if_.failed);
         refuse(h, &e, S("NONEXISTENT"));
         return;
     }
+    if (ev->has_unchanged_since) tell(h, &if_.seen);
+    imap_server_modified(h->engine, if_.failed, if_.n_failed);
+    free(if_.failed);
     for (size_t i = 0; i < ev->n_uids; i++) {
         const struct imap_msg *m = mailbox_find(h->box, ev->uids[i]);
 
         if (m) imap_server_push_flags(h->engine, m->uid, flags_to_imap(h, m->flags), m->modseq);
     }
+    imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
     imap_server_ok(h->engine);
 }
 
@@ -362,6 +382,7 @@ static void on_copy(struct imap_host *h, const struct imap_event *ev) {
     }
     if (mailbox_copy(h->box, ev->uids, ev->n_uids, ev->mailbox, is_move, &validity, from,
                      from + ev->n_uids, &n, &e) == OK) {
+        imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
         if (is_selected(h, ev->mailbox)) look(h, NULL);
         imap_server_copied(h->engine, validity, from, from + ev->n_uids, n);
     } else {
@@ -385,8 +406,20 @@ static void on_expunge(struct imap_host *h, const struct imap_event *ev) {
                 : err_set(&e, ERR_MEMORY, "no memory to expunge");
     for (size_t i = 0; i < n; i++) imap_server_push_expunged(h->engine, gone[i]);
     free(gone);
+    imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
     if (code == OK) imap_server_ok(h->engine);
     else refuse(h, &e, S("NONEXISTENT"));
+}
+
+/* What went while the client was away. */
+static void on_vanished(struct imap_host *h, const struct imap_event *ev) {
+    uint32_t *uids = NULL;
+    size_t n = 0;
+    bool is_all = true;
+
+    if (h->box) mailbox_vanished(h->box, ev->unchanged_since, &uids, &n, &is_all, NULL);
+    imap_server_vanished(h->engine, uids, n, is_all);
+    free(uids);
 }
 
 static void on_append(struct imap_host *h, const struct imap_event *ev) {
@@ -577,6 +610,7 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
     case IMAP_EV_COPY:
     case IMAP_EV_MOVE: on_copy(h, ev); break;
     case IMAP_EV_EXPUNGE: on_expunge(h, ev); break;
+    case IMAP_EV_VANISHED: on_vanished(h, ev); break;
     case IMAP_EV_NEED_MESSAGE: on_need(h, ev); break;
     case IMAP_EV_MESSAGE_DONE: close_message(h); break;
     case IMAP_EV_POLL: on_poll(h); break;

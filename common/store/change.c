@@ -113,15 +113,29 @@ static enum err_code set_one(struct mailbox *m, size_t i, enum mailbox_flags_mod
     return err_set(e, ERR_BUSY, "another program keeps renaming a message");
 }
 
+/* Under the lock: know what others did before it is asked what has changed. */
+static enum err_code look_first(struct mailbox *m, struct mailbox_condition *only_if, size_t n,
+                                struct err *e) {
+    only_if->failed = calloc(n + 1, sizeof *only_if->failed);
+    if (!only_if->failed) return no_memory(e);
+    return mailbox_sync_locked(m, &only_if->seen, mailbox_noted_modseq(m) > m->highest, e);
+}
+
 enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t n,
-                                enum mailbox_flags_mode mode, uint64_t flags, struct err *e) {
+                                enum mailbox_flags_mode mode, uint64_t flags,
+                                struct mailbox_condition *only_if, struct err *e) {
     enum err_code code = read_only(m, e);
     uint64_t modseq = 0;
     bool was_current;
 
-    if (code == OK) code = mailbox_own(m, e);
     if (code == OK) code = mailbox_lock(m, e);
     if (code != OK) return code;
+    if (only_if) code = look_first(m, only_if, n, e);
+    if (code == OK) code = mailbox_own(m, e);
+    if (code != OK) {
+        mailbox_unlock(m);
+        return code;
+    }
     was_current = mailbox_is_current(m);
     mailbox_index(m);
     index_begin(m->index);
@@ -130,6 +144,10 @@ enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t 
         bool is_changed;
 
         if (i == SIZE_MAX) continue;
+        if (only_if && m->v[i].modseq > only_if->since) {
+            only_if->failed[only_if->n_failed++] = uids[k];
+            continue;
+        }
         code = set_one(m, i, mode, flags, &is_changed, e);
         if (code == ERR_NOT_FOUND) code = OK;
         else if (code == OK && is_changed) {

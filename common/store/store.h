@@ -219,10 +219,19 @@ enum err_code mailbox_vanished(struct mailbox *m, uint64_t since, uint32_t **uid
                                bool *is_all, struct err *e);
 
 enum mailbox_flags_mode { MAILBOX_FLAGS_SET, MAILBOX_FLAGS_ADD, MAILBOX_FLAGS_REMOVE };
+/* Only what was not changed after `since` (RFC 7162 3.1.3). */
+struct mailbox_condition {
+    uint64_t since;
+    uint32_t *failed; /* out: what was changed and left alone, ascending; the caller frees it */
+    size_t n_failed;
+    struct mailbox_changes seen; /* out: what others had done; lives until the next call on `m` */
+};
 /* Change flags (STORE_RECENT and STORE_PASSED are left alone) and the snapshot. Vanished messages
- * are passed over. Durable with the next expunge, append or copy, as flags are anywhere. */
+ * are passed over. Durable with the next expunge, append or copy, as flags are anywhere. `only_if`
+ * NULL: without a condition. */
 enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t n,
-                                enum mailbox_flags_mode mode, uint64_t flags, struct err *e);
+                                enum mailbox_flags_mode mode, uint64_t flags,
+                                struct mailbox_condition *only_if, struct err *e);
 /* Remove messages; with `only_deleted` those that still are \Deleted. `gone` has room for n uids
  * and gets those removed (by us or, as it turns out, before), `*n_gone` of them. They leave the
  * snapshot. */

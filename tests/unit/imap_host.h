@@ -24,6 +24,7 @@ struct host {
     bool wants_tls_up; /* STARTTLS was asked */
     struct buf log;    /* one line per event */
     uint32_t uidnext;
+    uint64_t modseq; /* the highest; each message has its own, 10 apart */
     bool in_append_data;
 };
 
@@ -86,7 +87,8 @@ static inline void host_add(struct host *h, struct slice bytes, uint64_t flags, 
     m->m = (struct imap_msg){.uid = h->uidnext++,
                              .flags = flags,
                              .size_bytes = host_wire_size(bytes),
-                             .internal_date = date};
+                             .internal_date = date,
+                             .modseq = h->modseq += 10};
 }
 
 static inline void host_init(struct host *h) {
@@ -111,20 +113,33 @@ static inline void host_log_uids(struct host *h, const struct imap_event *ev) {
 }
 
 static inline void host_store(struct host *h, const struct imap_event *ev) {
+    uint32_t left[HOST_MESSAGES_MAX];
+    size_t n_left = 0;
+    uint64_t modseq = h->modseq + 1;
+
     for (size_t i = 0; i < ev->n_uids; i++) {
         struct host_msg *m = host_find(h, ev->uids[i]);
         if (!m) continue;
+        if (ev->has_unchanged_since && m->m.modseq > ev->unchanged_since) {
+            left[n_left++] = ev->uids[i];
+            imap_server_push_flags(h->s, m->m.uid, m->m.flags, m->m.modseq);
+            continue;
+        }
+        m->m.modseq = modseq;
+        h->modseq = modseq;
         if (ev->store_mode == IMAP_STORE_ADD) m->m.flags |= ev->flags;
         else if (ev->store_mode == IMAP_STORE_REMOVE) m->m.flags &= ~ev->flags;
         else m->m.flags = ev->flags;
-        imap_server_push_flags(h->s, m->m.uid, m->m.flags, 0);
+        imap_server_push_flags(h->s, m->m.uid, m->m.flags, modseq);
     }
+    imap_server_modified(h->s, left, n_left);
     imap_server_ok(h->s);
 }
 
 static inline void host_select(struct host *h, const struct imap_event *ev) {
     struct imap_rows *rows = imap_rows_new(HOST_MESSAGES_MAX);
-    struct imap_mailbox_info info = {.uidvalidity = 7, .uidnext = h->uidnext, .rows = rows};
+    struct imap_mailbox_info info = {
+        .uidvalidity = 7, .uidnext = h->uidnext, .highest_modseq = h->modseq, .rows = rows};
 
     if (!slice_eq(ev->mailbox, S("INBOX"))) {
         imap_server_no(h->s, S("NONEXISTENT"), S("No such mailbox."));
@@ -163,7 +178,7 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
     struct imap_server *s = h->s;
     struct host_msg *m;
     struct imap_content content = {0};
-    struct imap_status st = {3, 1, h->uidnext, 7, 2, 4321};
+    struct imap_status st = {3, 1, h->uidnext, 7, 2, 4321, h->modseq};
 
     if (ev->type != IMAP_EV_APPEND_DATA && h->in_append_data) {
         buf_addc(&h->log, '\n');
@@ -266,7 +281,13 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
             m->is_gone = true;
             imap_server_push_expunged(s, ev->uids[i]);
         }
+        imap_server_push_modseq(s, ++h->modseq);
         imap_server_ok(s);
+        break;
+    case IMAP_EV_VANISHED: /* 97, 98, 100 went at 15; before 5 nobody knows */
+        buf_addf(&h->log, "vanished %llu\n", (unsigned long long)ev->unchanged_since);
+        imap_server_vanished(s, (const uint32_t[]){97, 98, 100}, ev->unchanged_since < 15 ? 3 : 0,
+                             ev->unchanged_since < 5);
         break;
     case IMAP_EV_NEED_MESSAGE:
         buf_addf(&h->log, "need %u %u\n", ev->uid, ev->items);

@@ -158,7 +158,7 @@ static void the_same_key_is_delivered_once(void **state) {
     good(store_deliver(h->s, &d, &e), &e);
     assert_int_equal(store_deliver(h->s, &d, &e), ERR_EXISTS);
     m = opened(h, "INBOX", MAILBOX_WRITE); /* moves it to cur/ */
-    good(mailbox_set_flags(m, (uint32_t[]){1}, 1, MAILBOX_FLAGS_ADD, STORE_SEEN, &e), &e);
+    good(mailbox_set_flags(m, (uint32_t[]){1}, 1, MAILBOX_FLAGS_ADD, STORE_SEEN, NULL, &e), &e);
     d.may_be_there = true;
     assert_int_equal(store_deliver(h->s, &d, &e), ERR_EXISTS);
     good(mailbox_sync(m, NULL, &e), &e);
@@ -296,8 +296,9 @@ static void what_other_programs_do_is_seen(void **state) {
     good(mailbox_sync(m, &ch, &e), &e);
     assert_int_equal(ch.n_expunged, 1);
     assert_int_equal(ch.expunged[0], 1);
-    assert_int_equal(mailbox_set_flags(m, (uint32_t[]){2}, 1, MAILBOX_FLAGS_ADD, STORE_SEEN, &e),
-                     ERR_DENIED);
+    assert_int_equal(
+        mailbox_set_flags(m, (uint32_t[]){2}, 1, MAILBOX_FLAGS_ADD, STORE_SEEN, NULL, &e),
+        ERR_DENIED);
     mailbox_close(m);
 }
 
@@ -319,9 +320,9 @@ static void flags_and_keywords_change_in_two_handles(void **state) {
     junk = mailbox_keyword_bit(a, S("$Junk"), true);
     assert_true(junk >= (uint64_t)1 << STORE_KEYWORD_FIRST);
     assert_int_equal(mailbox_keyword_bit(a, S("not an atom"), true), 0);
-    good(mailbox_set_flags(a, &uid, 1, MAILBOX_FLAGS_ADD, STORE_SEEN | junk, &e), &e);
+    good(mailbox_set_flags(a, &uid, 1, MAILBOX_FLAGS_ADD, STORE_SEEN | junk, NULL, &e), &e);
     /* b still knows the old name and flags */
-    good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_ADD, STORE_FLAGGED, &e), &e);
+    good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_ADD, STORE_FLAGGED, NULL, &e), &e);
     assert_int_equal(mailbox_find(b, 1)->flags, STORE_SEEN | STORE_FLAGGED | junk);
     good(mailbox_sync(a, &ch, &e), &e);
     assert_int_equal(ch.n_flags, 1);
@@ -330,16 +331,16 @@ static void flags_and_keywords_change_in_two_handles(void **state) {
     good(mailbox_sync(b, &ch, &e), &e);
     assert_int_equal(mailbox_keywords(b, &names), 1);
     assert_string_equal(names[0], "$Junk");
-    good(mailbox_set_flags(a, &uid, 1, MAILBOX_FLAGS_SET, STORE_ANSWERED, &e), &e);
+    good(mailbox_set_flags(a, &uid, 1, MAILBOX_FLAGS_SET, STORE_ANSWERED, NULL, &e), &e);
     assert_int_equal(mailbox_find(a, 1)->flags, STORE_RECENT | STORE_ANSWERED);
     good(mailbox_expunge(a, &uid, 1, true, gone, &n, &e), &e);
     assert_int_equal(n, 0);
-    good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_ADD, STORE_DELETED, &e), &e);
+    good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_ADD, STORE_DELETED, NULL, &e), &e);
     good(mailbox_sync(a, NULL, &e), &e);
-    good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_REMOVE, STORE_DELETED, &e), &e);
+    good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_REMOVE, STORE_DELETED, NULL, &e), &e);
     good(mailbox_expunge(a, &uid, 1, true, gone, &n, &e), &e);
     assert_int_equal(n, 0); /* b took it back, though a did not know */
-    good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_ADD, STORE_DELETED, &e), &e);
+    good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_ADD, STORE_DELETED, NULL, &e), &e);
     good(mailbox_sync(a, NULL, &e), &e);
     good(mailbox_expunge(a, &uid, 1, true, gone, &n, &e), &e);
     assert_int_equal(n, 1);
@@ -364,7 +365,7 @@ static void copies_moves_and_appends(void **state) {
     good(store_create(h->s, S("Sent/2026.old"), &e), &e);
     m = opened(h, "INBOX", MAILBOX_WRITE);
     bit = mailbox_keyword_bit(m, S("$Label1"), true);
-    good(mailbox_set_flags(m, uids + 1, 1, MAILBOX_FLAGS_ADD, STORE_SEEN | bit, &e), &e);
+    good(mailbox_set_flags(m, uids + 1, 1, MAILBOX_FLAGS_ADD, STORE_SEEN | bit, NULL, &e), &e);
     assert_int_equal(mailbox_copy(m, uids, 4, S("Nowhere"), false, &validity, from, to, &n, &e),
                      ERR_NOT_FOUND);
     good(mailbox_copy(m, uids, 4, S("Sent/2026.old"), false, &validity, from, to, &n, &e), &e);

@@ -1,0 +1,75 @@
+# imap-ext: what extensions promise, against the real store, often with two sessions.
+load helper
+
+story_setup() {
+    free_port IMAP IMAPS
+    site b "listen imap 127.0.0.1:$IMAP" "listen imaps 127.0.0.1:$IMAPS"
+    user b jo
+    serve b
+}
+# Python on standard input: c and d are sessions of jo, deliver(text) puts a message.
+story() {
+    { cat <<PY
+import os, re, subprocess, sys, time
+from imapline import Line
+def deliver(text="From: a@a.test\nSubject: hello\n\nbody\n"):
+    subprocess.run(["$POSTBAG", "deliver", "-C", "b.conf", "jo"], input=text.encode(), check=True)
+def login(tls=False):
+    return Line($IMAPS if tls else $IMAP, "jo", "secret", tls)
+def code(c, name):
+    m = re.search(r"\[%s ([^\]]*)\]" % name, " ".join(c.last + [c.tagged]))
+    assert m, (name, c.last, c.tagged)
+    return m.group(1)
+c, d = login(), login()
+PY
+    cat; } > story.py
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 story.py >> log 2>&1
+}
+
+@test "CONDSTORE: a conditional STORE loses against the other session's change" {
+    story <<'PY'
+for i in range(3): deliver()
+c("SELECT INBOX (CONDSTORE)"); d("SELECT INBOX")
+top = int(code(c, "HIGHESTMODSEQ"))
+d("STORE 2 +FLAGS (\\Flagged)")
+c("STORE 1:3 (UNCHANGEDSINCE %d) +FLAGS (\\Seen)" % top)
+assert code(c, "MODIFIED") == "2", c.tagged
+assert any("2 FETCH" in x and "\\Flagged" in x and "\\Seen" not in x for x in c.last), c.last
+rows = {x.split()[1]: int(re.search(r"MODSEQ \((\d+)\)", x).group(1)) for x in c("FETCH 1:* (MODSEQ)")}
+assert rows["1"] == rows["3"] > rows["2"] > top, (rows, top)
+assert [x.split()[1] for x in c("FETCH 1:* FLAGS (CHANGEDSINCE %d)" % rows["2"])] == ["1", "3"]
+# modification sequences outlive the session, and a message keeps its own
+e = login(); e("SELECT INBOX")
+assert int(code(e, "HIGHESTMODSEQ")) >= rows["1"]
+again = {x.split()[1]: int(re.search(r"MODSEQ \((\d+)\)", x).group(1)) for x in e("FETCH 1:* (MODSEQ)") if "FETCH" in x}
+assert again == rows, (again, rows)
+PY
+}
+
+@test "QRESYNC: who was away learns what went and what changed" {
+    story <<'PY'
+for i in range(6): deliver()
+c("ENABLE QRESYNC"); c("SELECT INBOX")
+top, validity = code(c, "HIGHESTMODSEQ"), code(c, "UIDVALIDITY")
+c("UNSELECT")
+d("SELECT INBOX"); d("STORE 2,5 +FLAGS (\\Deleted)"); d("EXPUNGE"); d("STORE 3 +FLAGS ($Work)")
+deliver()
+c("SELECT INBOX (QRESYNC (%s %s 1:6))" % (validity, top))
+assert c.told("VANISHED") == ["* VANISHED (EARLIER) 2,5"], c.last
+changed = c.told("FETCH")
+assert len(changed) == 1 and "UID 4 " in changed[0] and "$Work" in changed[0], changed
+assert c.told("EXISTS") == ["* 5 EXISTS"], c.last
+# what goes while it is selected comes by UID too
+d("NOOP"); d("UID STORE 1 +FLAGS.SILENT (\\Deleted)"); d("UID EXPUNGE 1")
+c("NOOP")
+assert c.told("VANISHED") == ["* VANISHED 1"] and not c.told("EXPUNGE"), c.last
+c("UID FETCH 1:* (FLAGS) (CHANGEDSINCE %s VANISHED)" % top)
+assert c.told("VANISHED") == ["* VANISHED (EARLIER) 1:2,5"], c.last
+# without the index nobody knows what went: all UIDs that are not there are named
+c("UNSELECT"); d("UNSELECT"); c("LOGOUT"); d("LOGOUT")
+import glob
+for x in glob.glob("b/mail/**/postbag-index.db*", recursive=True): os.unlink(x)
+e = login(); e("ENABLE QRESYNC"); e("SELECT INBOX (QRESYNC (%s %s))" % (validity, top))
+assert e.told("VANISHED") == ["* VANISHED (EARLIER) 1:2,5"], e.last
+PY
+}
