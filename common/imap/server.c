@@ -523,6 +523,8 @@ void imap_server_ok(struct imap_server *s) {
         imap_reader_reset(&s->reader);
         imap_tell(s, IMAP_EV_IDLE)->is_on = true;
         break;
+    case IMAP_EV_GET_METADATA: imap_metadata_done(s); break;
+    case IMAP_EV_SET_METADATA:
     case IMAP_EV_CREATE:
     case IMAP_EV_DELETE:
     case IMAP_EV_RENAME:
@@ -546,7 +548,8 @@ void imap_server_no(struct imap_server *s, struct slice code, struct slice text)
         return;
     }
     s->open = IMAP_EV_NONE;
-    if (t == IMAP_EV_STORE && s->fetch.n_items) { // \Seen could not be set: read on
+    if (t == IMAP_EV_STATUS && s->job == JOB_LIST) return; // it vanished: on with the next
+    if (t == IMAP_EV_STORE && s->fetch.n_items) {          // \Seen could not be set: read on
         imap_fetch_start(s);
         return;
     }

@@ -2,8 +2,8 @@
  *
  * Extensions: LITERAL- and, after login, LITERAL+ (RFC 7888), IDLE (2177), NAMESPACE (2342), ID
  * (2971), UNSELECT (3691), UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161),
- * SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), CONDSTORE and QRESYNC (7162), response codes
- * of RFC 5530.
+ * SPECIAL-USE and CREATE-SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), CONDSTORE and QRESYNC
+ * (7162), LIST-EXTENDED (5258), LIST-STATUS (5819), response codes of RFC 5530.
  *
  * The engine parses, keeps the session's view of the selected mailbox (which message has which
  * sequence number), and writes. Whatever needs the store is an event that the host answers with a
@@ -45,6 +45,8 @@ enum {
     IMAP_LOGIN_FAILURES_MAX = 5,                 /* failed logins before BYE */
     IMAP_MAILBOX_NAME_MAX = 1000,                /* bytes of a mailbox name in UTF-8 */
     IMAP_MAILBOXES_MAX = 100000,                 /* names in one LIST */
+    IMAP_ANNOTATIONS_MAX = 100,                  /* entries of one GETMETADATA or SETMETADATA */
+    IMAP_PATTERNS_MAX = 100,                     /* patterns of one LIST */
     IMAP_MESSAGES_MAX = 16 * 1024 * 1024,        /* messages in one view */
     IMAP_ITEM_MAX = 8 * 1024 * 1024, /* rendered ENVELOPE, BODYSTRUCTURE, HEADER.FIELDS */
     IMAP_FETCH_ITEMS_MAX = 64,       /* data items of one FETCH */
@@ -85,13 +87,16 @@ enum {
     IMAP_UNMARKED = 1 << 3,
     IMAP_HAS_CHILDREN = 1 << 4, /* the engine sets both from the names; need not be given */
     IMAP_HAS_NO_CHILDREN = 1 << 5,
-    IMAP_USE_ALL = 1 << 8, /* RFC 6154 */
+    IMAP_SUBSCRIBED = 1 << 6,
+    IMAP_NONEXISTENT = 1 << 7, /* only subscribed: there is no such mailbox */
+    IMAP_USE_ALL = 1 << 8,     /* RFC 6154 */
     IMAP_USE_ARCHIVE = 1 << 9,
     IMAP_USE_DRAFTS = 1 << 10,
     IMAP_USE_FLAGGED = 1 << 11,
     IMAP_USE_JUNK = 1 << 12,
     IMAP_USE_SENT = 1 << 13,
-    IMAP_USE_TRASH = 1 << 14
+    IMAP_USE_TRASH = 1 << 14,
+    IMAP_USES = 0x7f << 8
 };
 
 struct imap_mailbox_info {
@@ -139,9 +144,9 @@ enum imap_event_type {
     IMAP_EV_STARTTLS,
     /* user, password, claim, mechanism: imap_server_login_result */
     IMAP_EV_LOGIN,
-    /* imap_server_list_item for every mailbox (is_subscribed_only: every subscribed name, also of
-     * mailboxes that are gone), then imap_server_ok; or imap_server_no. Pattern matching,
-     * \HasChildren and order of output are the engine's. */
+    /* imap_server_list_item for every mailbox and every subscribed name, also of mailboxes that are
+     * gone, then imap_server_ok; or imap_server_no. What is asked for, \HasChildren and order of
+     * output are the engine's. */
     IMAP_EV_LIST,
     /* mailbox, is_read_only (EXAMINE): imap_server_selected or imap_server_no */
     IMAP_EV_SELECT,
@@ -150,7 +155,8 @@ enum imap_event_type {
     /* mailbox, items: imap_server_status or imap_server_no */
     IMAP_EV_STATUS,
     /* mailbox (RENAME: and new_name): imap_server_ok or imap_server_no. A CREATE of a name with the
-     * delimiter at the end arrives without it and with is_parent_only. */
+     * delimiter at the end arrives without it and with is_parent_only; one with USE has the bits of
+     * IMAP_USES in items (RFC 6154). */
     IMAP_EV_CREATE,
     IMAP_EV_DELETE,
     IMAP_EV_RENAME,
@@ -181,6 +187,11 @@ enum imap_event_type {
     IMAP_EV_NEED_MESSAGE,
     /* uid: the slices given for it are not used any more. No answer. */
     IMAP_EV_MESSAGE_DONE,
+    /* mailbox (empty: the account): imap_server_annotation for each there is, then imap_server_ok,
+     * or imap_server_no (RFC 5464) */
+    IMAP_EV_GET_METADATA,
+    /* mailbox, annotations (value.p NULL: take it away): imap_server_ok or imap_server_no */
+    IMAP_EV_SET_METADATA,
     /* unchanged_since: imap_server_vanished, for a client that was away (RFC 7162 3.2) */
     IMAP_EV_VANISHED,
     /* NOOP, CHECK, start of IDLE: look what is new, push it, then imap_server_ok. */
@@ -194,6 +205,10 @@ enum imap_event_type {
 };
 
 enum imap_store_mode { IMAP_STORE_SET, IMAP_STORE_ADD, IMAP_STORE_REMOVE };
+
+struct imap_annotation {
+    struct slice name, value;
+};
 
 struct imap_event {
     enum imap_event_type type;
@@ -210,11 +225,13 @@ struct imap_event {
     uint64_t flags;
     const struct slice *keywords;
     size_t n_keywords;
+    const struct imap_annotation *annotations;
+    size_t n_annotations;
     uint64_t size_bytes;
     wall_t date;
     uint64_t unchanged_since;
     bool has_unchanged_since;
-    bool has_date, is_read_only, is_subscribed_only, is_parent_only, is_on;
+    bool has_date, is_read_only, is_parent_only, is_on;
     struct err err;
 };
 
@@ -271,6 +288,8 @@ enum imap_login { IMAP_LOGIN_OK, IMAP_LOGIN_WRONG, IMAP_LOGIN_UNAVAILABLE };
 void imap_server_login_result(struct imap_server *s, enum imap_login r);
 /* One mailbox for the open IMAP_EV_LIST; the name is copied. */
 void imap_server_list_item(struct imap_server *s, struct slice name, unsigned attributes);
+/* One annotation for the open IMAP_EV_GET_METADATA, of any name: what was asked for is told. */
+void imap_server_annotation(struct imap_server *s, struct slice name, struct slice value);
 void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info *info);
 void imap_server_status(struct imap_server *s, const struct imap_status *st);
 /* uid 0: unknown, no APPENDUID. */

@@ -163,11 +163,33 @@ static void cmd_select(struct imap_server *s) {
     ev->is_read_only = slice_ieq(s->verb, S("EXAMINE"));
 }
 
+/* " (USE (\\Sent))" of CREATE (RFC 6154 3), or nothing. */
+static bool take_use(struct imap_server *s, unsigned *use) {
+    struct slice word;
+
+    if (!imap_take_sp(&s->cur)) return true;
+    if (!imap_take(&s->cur, '(')) return false;
+    do {
+        if (!imap_take_word(&s->cur, &word)) return false;
+        if (!slice_ieq(word, S("USE"))) return refuse(s, "Unknown parameter of CREATE");
+        if (!imap_take_sp(&s->cur) || !imap_take(&s->cur, '(')) return false;
+        do {
+            if (!imap_take_flag(&s->cur, &word)) return false;
+            if (!imap_special_use(word)) return refuse(s, "Unknown special use");
+            *use |= imap_special_use(word);
+        } while (imap_take_sp(&s->cur));
+        if (!imap_take(&s->cur, ')')) return false;
+    } while (imap_take_sp(&s->cur));
+    return imap_take(&s->cur, ')');
+}
+
 static void ask_mailbox(struct imap_server *s, enum imap_event_type t) {
     struct slice name, to = {0};
     bool is_parent = false;
+    unsigned use = 0;
 
     if (!imap_take_sp(&s->cur) || !imap_take_mailbox(s, &name) ||
+        (t == IMAP_EV_CREATE && !take_use(s, &use)) ||
         (t == IMAP_EV_RENAME && (!imap_take_sp(&s->cur) || !imap_take_mailbox(s, &to))) ||
         !take_end(s)) {
         bad(s);
@@ -187,10 +209,15 @@ static void ask_mailbox(struct imap_server *s, enum imap_event_type t) {
         else imap_finish(s, "NO", S("ALREADYEXISTS"), S("INBOX exists."));
         return;
     }
+    if (use & ~(unsigned)STORED_USES) {
+        imap_finish(s, "NO", S("USEATTR"), S("No mailbox can have that use here."));
+        return;
+    }
     struct imap_event *ev = imap_ask(s, t);
     ev->mailbox = name;
     ev->new_name = to;
     ev->is_parent_only = is_parent;
+    ev->items = use;
 }
 
 static void cmd_create(struct imap_server *s) { ask_mailbox(s, IMAP_EV_CREATE); }
@@ -440,6 +467,8 @@ static const struct command {
     {S_INIT("LSUB"), AFTER, cmd_lsub},
     {S_INIT("STATUS"), AFTER, imap_cmd_status},
     {S_INIT("APPEND"), AFTER, cmd_append},
+    {S_INIT("GETMETADATA"), AFTER, imap_cmd_getmetadata},
+    {S_INIT("SETMETADATA"), AFTER, imap_cmd_setmetadata},
     {S_INIT("IDLE"), AFTER, cmd_idle},
     {S_INIT("CHECK"), SELECTED, cmd_noop},
     {S_INIT("CLOSE"), SELECTED, cmd_close},

@@ -5,6 +5,7 @@
  *   server_command.c  one command taken apart and begun
  *   server_auth.c     LOGIN, AUTHENTICATE, capabilities
  *   server_list.c     LIST, LSUB, STATUS
+ *   server_metadata.c GETMETADATA, SETMETADATA
  *   server_fetch.c    FETCH
  *   server_resync.c   ENABLE, modification sequences, who was away (RFC 5161, 7162)
  *   server_search.c   SEARCH
@@ -32,6 +33,12 @@ enum mode {
 
 /* Output that is made piece by piece. */
 enum job { JOB_NONE, JOB_FETCH, JOB_SEARCH, JOB_LIST, JOB_FLUSH };
+
+/* What a mailbox of ours can be for: \All and \Flagged would be views. */
+enum {
+    STORED_USES =
+        IMAP_USE_ARCHIVE | IMAP_USE_DRAFTS | IMAP_USE_JUNK | IMAP_USE_SENT | IMAP_USE_TRASH
+};
 
 /* Answers that say how a message fits the search so far. */
 enum truth { TRUTH_NO, TRUTH_YES, TRUTH_OPEN };
@@ -75,13 +82,25 @@ struct search_state {
     struct buf fold, text;
 };
 
+struct metadata_state {
+    struct slice *names; /* asked for */
+    size_t n, told;
+    unsigned depth; /* 2: any */
+    bool has_size_max;
+    uint64_t size_max, longest; /* of those that were left out */
+};
+
 struct list_state {
     struct list_name *v;
     size_t n, cap, at;
     struct arena names;
-    struct slice *patterns;
-    struct slice pattern;
+    struct slice *patterns; /* in UTF-8, with the reference before them */
+    size_t n_patterns;
     bool is_lsub, is_full;
+    bool is_extended;  /* RFC 5258: parameters were given */
+    unsigned select;   /* SELECT_*: which names */
+    unsigned show;     /* SHOW_*: what is said of them */
+    bool wants_status; /* s->items: STATUS of each */
 };
 
 struct imap_server {
@@ -161,6 +180,7 @@ struct imap_server {
     struct fetch_state fetch;
     struct search_state search;
     struct list_state list;
+    struct metadata_state metadata;
 };
 
 /* server.c */
@@ -215,12 +235,21 @@ void imap_greet(struct imap_server *s);
 
 /* server_list.c */
 void imap_cmd_list(struct imap_server *s, bool is_lsub);
+/* The bit of "\\Sent" and the like, 0 when it is none. */
+unsigned imap_special_use(struct slice name);
+/* Are all words uses that a mailbox here can have? */
+bool imap_special_uses_are_known(struct slice words);
 void imap_cmd_status(struct imap_server *s);
 bool imap_list_run(struct imap_server *s);
 void imap_list_begin(struct imap_server *s);
 void imap_list_clear(struct imap_server *s);
 void imap_put_mailbox(struct buf *out, struct slice utf8);
 bool imap_pattern_matches(struct slice pattern, struct slice name, char delimiter);
+
+/* server_metadata.c */
+void imap_cmd_getmetadata(struct imap_server *s);
+void imap_cmd_setmetadata(struct imap_server *s);
+void imap_metadata_done(struct imap_server *s);
 
 /* server_fetch.c */
 void imap_cmd_fetch(struct imap_server *s);

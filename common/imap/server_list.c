@@ -10,11 +10,13 @@ static const struct {
     struct slice name;
 } attribute_names[] = {
     {IMAP_NOSELECT, S_INIT("\\Noselect")},
+    {IMAP_NONEXISTENT, S_INIT("\\NonExistent")},
     {IMAP_NOINFERIORS, S_INIT("\\Noinferiors")},
     {IMAP_MARKED, S_INIT("\\Marked")},
     {IMAP_UNMARKED, S_INIT("\\Unmarked")},
     {IMAP_HAS_CHILDREN, S_INIT("\\HasChildren")},
     {IMAP_HAS_NO_CHILDREN, S_INIT("\\HasNoChildren")},
+    {IMAP_SUBSCRIBED, S_INIT("\\Subscribed")},
     {IMAP_USE_ALL, S_INIT("\\All")},
     {IMAP_USE_ARCHIVE, S_INIT("\\Archive")},
     {IMAP_USE_DRAFTS, S_INIT("\\Drafts")},
@@ -35,10 +37,8 @@ void imap_put_mailbox(struct buf *out, struct slice utf8) {
 
 void imap_list_clear(struct imap_server *s) {
     free(s->list.v);
-    s->list.v = NULL;
-    s->list.n = s->list.cap = s->list.at = 0;
-    s->list.is_full = false;
     arena_release(&s->list.names);
+    s->list = (struct list_state){.names = s->list.names};
 }
 
 /* Dynamic programming over the name: reach[j] is true when the pattern so far can eat j bytes. Time
@@ -67,42 +67,151 @@ bool imap_pattern_matches(struct slice pattern, struct slice name, char delimite
     return reach[name.n];
 }
 
-void imap_cmd_list(struct imap_server *s, bool is_lsub) {
-    struct slice reference, pattern, utf8;
-    struct buf b;
+/* --- what is asked for -------------------------------------------------------------------------
+ */
 
-    if (!imap_take_sp(&s->cur) || !imap_take_astring(&s->cur, &reference) ||
-        !imap_take_sp(&s->cur) || !imap_take_list_mailbox(&s->cur, &pattern) ||
+enum {
+    SELECT_SUBSCRIBED = 1 << 0,
+    SELECT_RECURSIVE = 1 << 1,
+    SELECT_SPECIAL = 1 << 2,
+    SHOW_SUBSCRIBED = 1 << 0,
+    SHOW_CHILDREN = 1 << 1,
+    SHOW_SPECIAL = 1 << 2
+};
+
+unsigned imap_special_use(struct slice name) {
+    for (size_t i = 0; i < COUNT_OF(attribute_names); i++)
+        if (attribute_names[i].bit & IMAP_USES && slice_ieq(name, attribute_names[i].name))
+            return attribute_names[i].bit;
+    return 0;
+}
+
+bool imap_special_uses_are_known(struct slice words) {
+    struct slice word;
+
+    while (slice_word(&words, &word))
+        if (!(imap_special_use(word) & STORED_USES)) return false;
+    return true;
+}
+
+static bool refuse(struct imap_server *s, const char *why) {
+    s->cur.why = why;
+    return false;
+}
+
+/* "(SUBSCRIBED RECURSIVEMATCH) " before the reference (RFC 5258 3.1). */
+static bool take_selection(struct imap_server *s) {
+    struct list_state *l = &s->list;
+    struct slice word;
+
+    if (!imap_take(&s->cur, '(')) return true;
+    l->is_extended = true;
+    while (!imap_take(&s->cur, ')')) {
+        if (!imap_take_word(&s->cur, &word)) return false;
+        if (slice_ieq(word, S("SUBSCRIBED"))) l->select |= SELECT_SUBSCRIBED;
+        else if (slice_ieq(word, S("RECURSIVEMATCH"))) l->select |= SELECT_RECURSIVE;
+        else if (slice_ieq(word, S("SPECIAL-USE"))) l->select |= SELECT_SPECIAL;
+        else if (!slice_ieq(word, S("REMOTE"))) return refuse(s, "Unknown selection option");
+        imap_take_sp(&s->cur);
+    }
+    if (l->select == SELECT_RECURSIVE) return refuse(s, "RECURSIVEMATCH needs another option");
+    return imap_take_sp(&s->cur);
+}
+
+static bool take_status_items(struct imap_server *s);
+
+/* " RETURN (CHILDREN STATUS (MESSAGES))" at the end (RFC 5258, RFC 5819). */
+static bool take_return(struct imap_server *s) {
+    struct list_state *l = &s->list;
+    struct slice word;
+
+    if (!imap_take_sp(&s->cur)) return true;
+    if (!imap_take_word(&s->cur, &word) || !slice_ieq(word, S("RETURN")) ||
+        !imap_take_sp(&s->cur) || !imap_take(&s->cur, '('))
+        return false;
+    l->is_extended = true;
+    while (!imap_take(&s->cur, ')')) {
+        if (!imap_take_word(&s->cur, &word)) return false;
+        if (slice_ieq(word, S("SUBSCRIBED"))) l->show |= SHOW_SUBSCRIBED;
+        else if (slice_ieq(word, S("CHILDREN"))) l->show |= SHOW_CHILDREN;
+        else if (slice_ieq(word, S("SPECIAL-USE"))) l->show |= SHOW_SPECIAL;
+        else if (!slice_ieq(word, S("STATUS"))) return refuse(s, "Unknown return option");
+        else if (!imap_take_sp(&s->cur) || !take_status_items(s)) return false;
+        else l->wants_status = true;
+        imap_take_sp(&s->cur);
+    }
+    return true;
+}
+
+/* A pattern in UTF-8 behind the reference: the wildcards are ASCII, so modified UTF-7 can be undone
+ * around them. False: the name would be too long, nothing has it. */
+static bool put_pattern(struct imap_server *s, struct slice reference, struct slice pattern) {
+    struct list_state *l = &s->list;
+    struct slice whole;
+    struct buf b, d;
+
+    buf_init(&b, 2 * IMAP_MAILBOX_NAME_MAX);
+    buf_init(&d, 4 * IMAP_MAILBOX_NAME_MAX);
+    buf_add(&b, reference);
+    buf_add(&b, pattern);
+    whole = buf_slice(&b);
+    if (!b.bad && utf7_get(&d, whole)) whole = buf_slice(&d);
+    if (!b.bad) l->patterns[l->n_patterns] = arena_copy(&s->arena, whole);
+    if (!b.bad && l->patterns[l->n_patterns].p) l->n_patterns++;
+    buf_release(&b);
+    buf_release(&d);
+    return !b.bad;
+}
+
+static bool take_patterns(struct imap_server *s, struct slice reference, bool *is_empty) {
+    struct list_state *l = &s->list;
+    bool has_parens = imap_take(&s->cur, '(');
+    struct slice pattern;
+
+    l->patterns = arena_new(&s->arena, IMAP_PATTERNS_MAX * sizeof *l->patterns);
+    if (!l->patterns) return refuse(s, "Out of memory");
+    if (has_parens) l->is_extended = true;
+    *is_empty = false;
+    do {
+        if (!imap_take_list_mailbox(&s->cur, &pattern)) return false;
+        if (l->n_patterns == IMAP_PATTERNS_MAX) return refuse(s, "Too many patterns");
+        *is_empty = !pattern.n;
+        if (pattern.n) put_pattern(s, reference, pattern);
+    } while (has_parens && imap_take_sp(&s->cur));
+    return !has_parens || imap_take(&s->cur, ')');
+}
+
+void imap_cmd_list(struct imap_server *s, bool is_lsub) {
+    struct list_state *l = &s->list;
+    struct slice reference;
+    bool is_empty;
+
+    l->is_lsub = is_lsub;
+    if (is_lsub) l->select = SELECT_SUBSCRIBED;
+    if (!imap_take_sp(&s->cur) || (!is_lsub && !take_selection(s)) ||
+        !imap_take_astring(&s->cur, &reference) || !imap_take_sp(&s->cur) ||
+        !take_patterns(s, reference, &is_empty) || (!is_lsub && !take_return(s)) ||
         !imap_at_end(&s->cur)) {
         imap_finish_bad(s, s->cur.why);
         return;
     }
-    if (!pattern.n && !is_lsub) { // RFC 3501 6.3.8: what is the delimiter?
+    if (is_empty && !is_lsub && !l->is_extended) { // RFC 3501 6.3.8: what is the delimiter?
         buf_add(&s->out, S("* LIST (\\Noselect) "));
         imap_put_nstring(&s->out, slice_of(&s->cfg.delimiter, 1));
         buf_add(&s->out, S(" \"\"\r\n"));
         imap_finish(s, "OK", S(""), S("List completed."));
         return;
     }
-    buf_init(&b, 2 * IMAP_MAILBOX_NAME_MAX);
-    buf_add(&b, reference);
-    buf_add(&b, pattern);
-    utf8 = arena_copy(&s->arena, buf_slice(&b));
-    if (!b.bad) { // the wildcards are ASCII, so modified UTF-7 can be undone around them
-        struct buf d;
-        buf_init(&d, 4 * IMAP_MAILBOX_NAME_MAX);
-        if (utf7_get(&d, utf8)) utf8 = arena_copy(&s->arena, buf_slice(&d));
-        buf_release(&d);
-    }
-    buf_release(&b);
-    if (b.bad) {
-        imap_finish(s, "OK", S(""), S("No name is that long."));
+    if (!l->n_patterns) {
+        imap_finish(s, "OK", S(""), S("No name is like that."));
         return;
     }
-    s->list.pattern = utf8;
-    s->list.is_lsub = is_lsub;
-    imap_ask(s, IMAP_EV_LIST)->is_subscribed_only = is_lsub;
+    if (l->wants_status && s->items & IMAP_STATUS_HIGHESTMODSEQ) imap_enable(s, ON_CONDSTORE);
+    imap_ask(s, IMAP_EV_LIST);
 }
+
+/* --- the names ---------------------------------------------------------------------------------
+ */
 
 static bool add(struct imap_server *s, struct slice name, unsigned attributes, bool is_implied) {
     struct list_state *l = &s->list;
@@ -174,7 +283,7 @@ static void add_implied(struct imap_server *s) {
             struct slice top = slice_first(name, k);
             if (name.p[k] != s->cfg.delimiter) continue;
             if (slice_eq(before, top) || is_below(before, top, s->cfg.delimiter)) continue;
-            if (!add(s, top, IMAP_NOSELECT, true)) l->is_full = true;
+            if (!add(s, top, IMAP_NONEXISTENT, true)) l->is_full = true;
         }
     }
 }
@@ -189,18 +298,54 @@ void imap_list_begin(struct imap_server *s) {
     s->job = JOB_LIST;
 }
 
-static void put_item(struct imap_server *s, size_t i) {
+static bool is_selected_by(const struct list_state *l, const struct list_name *m) {
+    if (l->select & SELECT_SUBSCRIBED && !(m->attributes & IMAP_SUBSCRIBED)) return false;
+    if (l->select & SELECT_SPECIAL && !(m->attributes & IMAP_USES)) return false;
+    return l->select & SELECT_SUBSCRIBED || !(m->attributes & IMAP_NONEXISTENT) || m->is_implied;
+}
+
+static bool matches(const struct imap_server *s, struct slice name) {
+    for (size_t i = 0; i < s->list.n_patterns; i++)
+        if (imap_pattern_matches(s->list.patterns[i], name, s->cfg.delimiter)) return true;
+    return false;
+}
+
+/* Is there a selected name below that no pattern shows (RFC 5258 3.5)? Those below follow it. */
+static bool has_hidden_child(const struct imap_server *s, size_t i) {
+    const struct list_state *l = &s->list;
+
+    for (size_t k = i + 1; k < l->n && is_below(l->v[k].name, l->v[i].name, s->cfg.delimiter); k++)
+        if (!l->v[k].is_implied && is_selected_by(l, &l->v[k]) && !matches(s, l->v[k].name))
+            return true;
+    return false;
+}
+
+static bool has_children(const struct imap_server *s, size_t i) {
+    const struct list_state *l = &s->list;
+
+    for (size_t k = i + 1; k < l->n && is_below(l->v[k].name, l->v[i].name, s->cfg.delimiter); k++)
+        if (!(l->v[k].attributes & IMAP_NONEXISTENT)) return true;
+    return false;
+}
+
+static void put_item(struct imap_server *s, size_t i, bool has_hidden) {
     struct list_state *l = &s->list;
     const struct list_name *m = &l->v[i];
     unsigned attributes = m->attributes;
     bool is_first = true;
 
-    if (!l->is_lsub) {
-        bool has = i + 1 < l->n && is_below(l->v[i + 1].name, m->name, s->cfg.delimiter);
-        attributes &= ~(unsigned)(IMAP_HAS_CHILDREN | IMAP_HAS_NO_CHILDREN);
-        if (!(attributes & IMAP_NOINFERIORS)) {
+    if (l->is_lsub) {
+        attributes &= ~(unsigned)(IMAP_SUBSCRIBED | IMAP_USES | IMAP_NONEXISTENT);
+        if (m->is_implied) attributes |= IMAP_NOSELECT;
+    } else {
+        bool has = has_children(s, i);
+
+        if (!(attributes & IMAP_NOINFERIORS))
             attributes |= has ? IMAP_HAS_CHILDREN : IMAP_HAS_NO_CHILDREN;
-        }
+        if (!l->is_extended && attributes & IMAP_NONEXISTENT)
+            attributes ^= IMAP_NONEXISTENT | IMAP_NOSELECT;
+        if (!(l->show & SHOW_SUBSCRIBED) && !(l->select & SELECT_SUBSCRIBED))
+            attributes &= ~(unsigned)IMAP_SUBSCRIBED;
     }
     buf_add(&s->out, l->is_lsub ? S("* LSUB (") : S("* LIST ("));
     for (size_t k = 0; k < COUNT_OF(attribute_names); k++) {
@@ -213,19 +358,51 @@ static void put_item(struct imap_server *s, size_t i) {
     imap_put_nstring(&s->out, slice_of(&s->cfg.delimiter, 1));
     buf_addc(&s->out, ' ');
     imap_put_mailbox(&s->out, m->name);
+    if (has_hidden) {
+        bool is_both = (l->select & SELECT_SUBSCRIBED) && (l->select & SELECT_SPECIAL);
+
+        buf_addf(&s->out, " (\"CHILDINFO\" (%s))",
+                 is_both                         ? "\"SUBSCRIBED\" \"SPECIAL-USE\""
+                 : l->select & SELECT_SUBSCRIBED ? "\"SUBSCRIBED\""
+                                                 : "\"SPECIAL-USE\"");
+    }
     buf_add(&s->out, S("\r\n"));
+}
+
+/* LIST and STATUS of one name; true when the host is asked for the latter. */
+static bool list_one(struct imap_server *s, size_t i) {
+    struct list_state *l = &s->list;
+    const struct list_name *m = &l->v[i];
+    bool has_hidden, is_in;
+
+    if (!matches(s, m->name)) return false;
+    has_hidden = l->select & SELECT_RECURSIVE && has_hidden_child(s, i);
+    is_in = is_selected_by(l, m);
+    if (m->is_implied) {
+        /* A level that is no mailbox: shown for its children, where they are not shown themselves.
+         */
+        is_in = l->is_lsub ? has_hidden_child(s, i) : !l->select && has_children(s, i);
+    }
+    if (!is_in && !has_hidden) return false;
+    put_item(s, i, has_hidden);
+    if (!l->wants_status || m->is_implied || m->attributes & (IMAP_NOSELECT | IMAP_NONEXISTENT))
+        return false;
+    s->mailbox = m->name;
+    {
+        struct imap_event *ev = imap_ask(s, IMAP_EV_STATUS);
+
+        ev->mailbox = m->name;
+        ev->items = s->items;
+    }
+    return true;
 }
 
 bool imap_list_run(struct imap_server *s) {
     struct list_state *l = &s->list;
 
-    for (; l->at < l->n; l->at++) {
-        const struct list_name *m = &l->v[l->at];
-
+    while (l->at < l->n) {
         if (!imap_out_has_room(s)) return false;
-        if (!imap_pattern_matches(l->pattern, m->name, s->cfg.delimiter)) continue;
-        if (m->is_implied && slice_chr(l->pattern, '%') == SLICE_NONE && l->is_lsub) continue;
-        put_item(s, l->at);
+        if (list_one(s, l->at++)) return false;
     }
     if (l->is_full) imap_finish(s, "NO", S("LIMIT"), S("There are more mailboxes."));
     else imap_finish(s, "OK", S(""), l->is_lsub ? S("Lsub completed.") : S("List completed."));
@@ -248,11 +425,11 @@ static const struct {
     {IMAP_STATUS_HIGHESTMODSEQ, S_INIT("HIGHESTMODSEQ")},
 };
 
-static bool take_items(struct imap_server *s) {
+static bool take_status_items(struct imap_server *s) {
     struct slice word;
 
     s->items = 0;
-    if (!imap_take_sp(&s->cur) || !imap_take(&s->cur, '(')) return false;
+    if (!imap_take(&s->cur, '(')) return false;
     do {
         unsigned bit = 0;
 
@@ -266,13 +443,14 @@ static bool take_items(struct imap_server *s) {
         }
         s->items |= bit;
     } while (imap_take_sp(&s->cur));
-    return imap_take(&s->cur, ')') && imap_at_end(&s->cur);
+    return imap_take(&s->cur, ')');
 }
 
 void imap_cmd_status(struct imap_server *s) {
     struct imap_event *ev;
 
-    if (!imap_take_sp(&s->cur) || !imap_take_mailbox(s, &s->mailbox) || !take_items(s)) {
+    if (!imap_take_sp(&s->cur) || !imap_take_mailbox(s, &s->mailbox) || !imap_take_sp(&s->cur) ||
+        !take_status_items(s) || !imap_at_end(&s->cur)) {
         imap_finish_bad(s, s->cur.why);
         return;
     }
@@ -299,5 +477,6 @@ void imap_server_status(struct imap_server *s, const struct imap_status *st) {
         is_first = false;
     }
     buf_add(&s->out, S(")\r\n"));
+    if (s->job == JOB_LIST) return; /* of LIST: the next name */
     imap_finish(s, "OK", S(""), S("Status completed."));
 }

@@ -12,6 +12,7 @@
 #include "imap/render.h"
 #include "imap/server.h"
 #include "serve/server.h"
+#include "store/annotation.h"
 #include "store/store.h"
 
 enum {
@@ -258,7 +259,7 @@ static void look_while_idle(struct imap_host *h, mono_t now) {
 
 /* --- mailboxes -------------------------------------------------------------------------------- */
 
-static void on_list(struct imap_host *h, const struct imap_event *ev) {
+static void on_list(struct imap_host *h) {
     struct store_names l;
     struct err e = {0};
 
@@ -267,8 +268,9 @@ static void on_list(struct imap_host *h, const struct imap_event *ev) {
         return;
     }
     for (size_t i = 0; i < l.n; i++)
-        if (ev->is_subscribed_only ? l.v[i].is_subscribed : !l.v[i].is_missing)
-            imap_server_list_item(h->engine, slice_str(l.v[i].name), l.v[i].use);
+        imap_server_list_item(h->engine, slice_str(l.v[i].name),
+                              l.v[i].use | (l.v[i].is_subscribed ? IMAP_SUBSCRIBED : 0) |
+                                  (l.v[i].is_missing ? IMAP_NONEXISTENT : 0));
     store_names_release(&l);
     imap_server_ok(h->engine);
 }
@@ -319,13 +321,43 @@ static void on_mailbox(struct imap_host *h, const struct imap_event *ev) {
     enum err_code code = OK;
 
     switch (ev->type) {
-    case IMAP_EV_CREATE: code = store_create(h->store, ev->mailbox, &e); break;
+    case IMAP_EV_CREATE:
+        code = store_create(h->store, ev->mailbox, &e);
+        if (code == OK && ev->items)
+            code = store_set_use(h->store, ev->mailbox, ev->items & IMAP_USES, &e);
+        break;
     case IMAP_EV_DELETE: code = store_delete(h->store, ev->mailbox, &e); break;
     case IMAP_EV_RENAME: code = store_rename(h->store, ev->mailbox, ev->new_name, &e); break;
     case IMAP_EV_SUBSCRIBE: code = store_subscribe(h->store, ev->mailbox, true, &e); break;
     default: code = store_subscribe(h->store, ev->mailbox, false, &e); break;
     }
     if (code == OK) imap_server_ok(h->engine);
+    else refuse(h, &e, S("NONEXISTENT"));
+}
+
+static void on_get_metadata(struct imap_host *h, const struct imap_event *ev) {
+    struct annotations a;
+    struct err e = {0};
+
+    if (annotations_read(h->store, ev->mailbox, &a, &e) != OK) {
+        refuse(h, &e, S("NONEXISTENT"));
+        return;
+    }
+    for (size_t i = 0; i < a.n; i++) imap_server_annotation(h->engine, a.v[i].name, a.v[i].value);
+    annotations_release(&a);
+    imap_server_ok(h->engine);
+}
+
+static void on_set_metadata(struct imap_host *h, const struct imap_event *ev) {
+    struct annotation v[IMAP_ANNOTATIONS_MAX];
+    struct err e = {0};
+
+    for (size_t i = 0; i < ev->n_annotations; i++)
+        v[i] = (struct annotation){ev->annotations[i].name, ev->annotations[i].value};
+    if (annotations_change(h->store, ev->mailbox, v, ev->n_annotations, &e) == OK)
+        imap_server_ok(h->engine);
+    else if (e.code == ERR_LIMIT)
+        imap_server_no(h->engine, S("METADATA TOOMANY"), slice_str(e.msg));
     else refuse(h, &e, S("NONEXISTENT"));
 }
 
@@ -588,7 +620,7 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
     case IMAP_EV_NONE: break;
     case IMAP_EV_STARTTLS: s->wants_tls = true; break;
     case IMAP_EV_LOGIN: on_login(h, ev); break;
-    case IMAP_EV_LIST: on_list(h, ev); break;
+    case IMAP_EV_LIST: on_list(h); break;
     case IMAP_EV_SELECT: on_select(h, ev); break;
     case IMAP_EV_UNSELECT: close_box(h); break;
     case IMAP_EV_STATUS: on_status(h, ev); break;
@@ -610,6 +642,8 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
     case IMAP_EV_COPY:
     case IMAP_EV_MOVE: on_copy(h, ev); break;
     case IMAP_EV_EXPUNGE: on_expunge(h, ev); break;
+    case IMAP_EV_GET_METADATA: on_get_metadata(h, ev); break;
+    case IMAP_EV_SET_METADATA: on_set_metadata(h, ev); break;
     case IMAP_EV_VANISHED: on_vanished(h, ev); break;
     case IMAP_EV_NEED_MESSAGE: on_need(h, ev); break;
     case IMAP_EV_MESSAGE_DONE: close_message(h); break;

@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "base/utf7.h"
 #include "base/utf8.h"
+#include "store/annotation.h"
 #include "store/maildir.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -323,12 +324,15 @@ static int by_name(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
+#define GIVEN (1u << 31) /* beside a use, while the list is made */
+
 enum err_code store_list(struct store *s, struct store_names *out, struct err *e) {
     struct buf subscribed;
     struct slice rest, line;
     struct dirent *d;
     enum err_code code;
-    size_t cap = 0, found;
+    size_t cap = 0, found, before;
+    unsigned given = 0, use;
     int fd;
     DIR *dir;
     bool is_good;
@@ -348,9 +352,17 @@ enum err_code store_list(struct store *s, struct store_names *out, struct err *e
         if (d->d_name[0] != '.' || d->d_name[1] == '.' || !d->d_name[1]) continue;
         if (d->d_type != DT_DIR && (fstatat(fd, d->d_name, &st, 0) != 0 || !S_ISDIR(st.st_mode)))
             continue;
+        before = out->n;
         is_good = add_name(out, &cap, slice_str(d->d_name), false);
+        if (is_good && out->n > before && (use = annotation_use(fd, d->d_name))) {
+            out->v[out->n - 1].use = use | GIVEN;
+            given |= use;
+        }
     }
     closedir(dir);
+    /* A use that was given to a mailbox is no other's by its name alone. */
+    for (size_t i = 0; i < out->n; i++)
+        out->v[i].use = out->v[i].use & GIVEN ? out->v[i].use ^ GIVEN : out->v[i].use & ~given;
     buf_init(&subscribed, 64 << 20);
     code = is_good ? subscriptions_read(s, &subscribed, e)
                    : err_set(e, ERR_MEMORY, "no memory for a list of mailboxes");

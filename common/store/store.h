@@ -86,8 +86,9 @@ enum err_code store_open_maildir(const char *dir, struct store **out, struct err
 void store_close(struct store *s);
 
 struct store_name {
-    char *name;   /* UTF-8, '/' between levels */
-    unsigned use; /* STORE_USE_*, by its name; 0 for most */
+    char *name; /* UTF-8, '/' between levels */
+    unsigned
+        use; /* STORE_USE_* it was given; else by its name, when nobody was given it; 0 for most */
     bool is_subscribed;
     bool is_missing; /* only subscribed: there is no such mailbox */
 };
@@ -113,6 +114,8 @@ enum err_code store_subscribe(struct store *s, struct slice name, bool on, struc
 enum err_code store_create_defaults(struct store *s, struct err *e);
 /* STORE_USE_* of a name, 0: none. Pure. */
 unsigned store_use(struct slice name);
+/* Say what a mailbox is for, 0: nothing special but what its name says. Durable. ERR_NOT_FOUND. */
+enum err_code store_set_use(struct store *s, struct slice name, unsigned use, struct err *e);
 /* The path of a mailbox' directory, appended to `out`, for people and tools. */
 enum err_code store_path(struct store *s, struct slice name, struct buf *out, struct err *e);
 

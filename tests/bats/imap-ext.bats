@@ -73,3 +73,34 @@ e = login(); e("ENABLE QRESYNC"); e("SELECT INBOX (QRESYNC (%s %s))" % (validity
 assert e.told("VANISHED") == ["* VANISHED (EARLIER) 1:2,5"], e.last
 PY
 }
+
+@test "special uses and annotations stay with the mailbox, also under another name" {
+    story <<'PY'
+c('CREATE Gesendet (USE (\\Sent))')
+rows = c('LIST (SPECIAL-USE) "" "*" RETURN (SPECIAL-USE)')
+assert [x for x in rows if "\\Sent" in x] == ['* LIST (\\HasNoChildren \\Sent) "/" Gesendet'], rows
+c('SETMETADATA Gesendet (/private/comment "mine" /shared/comment {5+}\r\na\r\nbc)')
+c('SETMETADATA "" (/private/vendor/x "account")')
+c('RENAME Gesendet Sent2')
+assert d('GETMETADATA Sent2 (/private/comment /shared/comment /private/specialuse)') == [
+    '* METADATA Sent2 (/private/comment "mine" /private/specialuse "\\\\Sent" /shared/comment {5}\r\na\r\nbc)'], d.last
+assert d('GETMETADATA "" /private/vendor/x') == ['* METADATA "" (/private/vendor/x "account")'], d.last
+assert any("\\Sent" in x and "Sent2" in x for x in d('LIST (SPECIAL-USE) "" "*"'))
+c('SETMETADATA Sent2 (/private/comment NIL /private/specialuse NIL)')
+assert d('GETMETADATA Sent2 (/private/comment)') == []
+assert any(x.endswith(" Sent") and "\\Sent" in x for x in d('LIST (SPECIAL-USE) "" "*"')), d.last
+c('GETMETADATA Nowhere /private/comment', "NO")
+c('SETMETADATA Sent2 (/private/big "%s")' % ("x" * 65537), "NO")
+assert "TOOMANY" in c.tagged or "MAXSIZE" in c.tagged, c.tagged
+PY
+}
+
+@test "LIST with STATUS tells of all mailboxes at once" {
+    story <<'PY'
+deliver(); c("SUBSCRIBE Drafts"); c("SUBSCRIBE Gone/Away")
+rows = c('LIST "" "*" RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UNSEEN HIGHESTMODSEQ))')
+assert any(re.match(r'\* STATUS INBOX \(MESSAGES 1 UIDNEXT 2 UNSEEN 1 HIGHESTMODSEQ \d+\)', x) for x in rows), rows
+assert len(c.told("* LIST")) == len(c.told("* STATUS")) >= 6, rows
+assert c('LIST (SUBSCRIBED) "" "G*"') == ['* LIST (\\NonExistent \\HasNoChildren \\Subscribed) "/" Gone/Away'], c.last
+PY
+}

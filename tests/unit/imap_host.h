@@ -201,9 +201,10 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
                                      : IMAP_LOGIN_WRONG);
         break;
     case IMAP_EV_LIST:
-        buf_addf(&h->log, "list%s\n", ev->is_subscribed_only ? " subscribed" : "");
-        imap_server_list_item(s, S("Work/Deep/Er"), 0);
-        imap_server_list_item(s, S("Sent"), IMAP_USE_SENT);
+        buf_add(&h->log, S("list\n"));
+        imap_server_list_item(s, S("Work/Deep/Er"), IMAP_SUBSCRIBED);
+        imap_server_list_item(s, S("Sent"), IMAP_USE_SENT | IMAP_SUBSCRIBED);
+        imap_server_list_item(s, S("Old/Gone"), IMAP_SUBSCRIBED | IMAP_NONEXISTENT);
         imap_server_list_item(s, S("Gr\303\274\303\237e"), 0);
         imap_server_list_item(s, S("INBOX"), 0);
         imap_server_list_item(s, S("INBOX/Sub"), 0);
@@ -282,6 +283,21 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
             imap_server_push_expunged(s, ev->uids[i]);
         }
         imap_server_push_modseq(s, ++h->modseq);
+        imap_server_ok(s);
+        break;
+    case IMAP_EV_GET_METADATA:
+        buf_addf(&h->log, "get-metadata %.*s\n", SP(ev->mailbox));
+        imap_server_annotation(s, S("/private/comment"), S("mine"));
+        imap_server_annotation(s, S("/shared/vendor/x/deep"), S("deep\r\nvalue"));
+        imap_server_annotation(s, S("/shared/vendor/x"), S(""));
+        imap_server_ok(s);
+        break;
+    case IMAP_EV_SET_METADATA:
+        buf_addf(&h->log, "set-metadata %.*s", SP(ev->mailbox));
+        for (size_t i = 0; i < ev->n_annotations; i++)
+            buf_addf(&h->log, " %.*s=%s%.*s", SP(ev->annotations[i].name),
+                     ev->annotations[i].value.p ? "" : "NIL", SP(ev->annotations[i].value));
+        buf_addc(&h->log, '\n');
         imap_server_ok(s);
         break;
     case IMAP_EV_VANISHED: /* 97, 98, 100 went at 15; before 5 nobody knows */
