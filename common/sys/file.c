@@ -151,26 +151,34 @@ static void own_like_parent(const char *path) {
     fd_close(&fd);
 }
 
+/* True when `path` is a directory now. */
+static bool make_dir(const char *path, mode_t mode) {
+    struct stat st;
+    int why;
+
+    if (mkdir(path, mode) == 0) {
+        if (geteuid() == 0) own_like_parent(path);
+        return true;
+    }
+    /* One that is there but may not be written answers EEXIST or, on some mounts, EROFS. */
+    why = errno;
+    if (why != ENOENT && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return true;
+    errno = why;
+    return false;
+}
+
 enum err_code file_mkdirs(const char *path, mode_t mode, struct err *e) {
     char part[PATH_MAX];
     size_t n = strlen(path);
 
     if (n == 0 || n >= sizeof part) return err_set(e, ERR_LIMIT, "bad path length: %s", path);
     memcpy(part, path, n + 1);
+    /* Mostly all of it is there. */
+    if (make_dir(part, mode)) return OK;
     for (size_t i = 1; i <= n; i++) {
         if (part[i] != '/' && part[i] != 0) continue;
         part[i] = 0;
-        if (mkdir(part, mode) < 0 && errno != EEXIST) {
-            /* A parent that may not be written but is there answers EEXIST or, on some mounts,
-             * EROFS. */
-            struct stat st;
-            int why = errno;
-
-            if (stat(part, &st) < 0 || !S_ISDIR(st.st_mode)) {
-                errno = why;
-                return err_sys(e, "cannot create directory %s", part);
-            }
-        } else if (geteuid() == 0) own_like_parent(part);
+        if (!make_dir(part, mode)) return err_sys(e, "cannot create directory %s", part);
         if (i < n) part[i] = '/';
     }
     return OK;

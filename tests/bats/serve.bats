@@ -556,6 +556,11 @@ PY
     run_postbag 0 sendmail -C a.conf -f '<>' ann@a.test <<< hello
     run_postbag 0 deliver -C a.conf ann <<< hello
     [[ -z $(find a ! -user nobody) ]] || { find a ! -user nobody >> log; false; }
+    # What is there already stays whose it is.
+    chown -R daemon a/queue a/mail/a.test/ann
+    run_postbag 0 sendmail -C a.conf -f '<>' ann@a.test <<< hello
+    run_postbag 0 deliver -C a.conf ann <<< hello
+    [[ $(stat -c %U a/queue a/mail/a.test/ann | sort -u) == daemon ]]
 }
 
 @test "a host with a relay and no domain has no mailboxes: mail for root goes out" {
