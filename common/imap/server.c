@@ -248,8 +248,8 @@ void imap_server_sent(struct imap_server *s, size_t n, mono_t now) {
 /* What must be said before the end, in order; false when all was said. */
 static bool next_of_end(struct imap_server *s, struct imap_event *ev) {
     *ev = (struct imap_event){0};
-    if (s->append_may_start) {
-        s->append_may_start = false;
+    if (s->append.may_start) {
+        s->append.may_start = false;
         ev->type = IMAP_EV_APPEND_ABORT;
     } else if (s->fetch.is_held) {
         s->fetch.is_held = false;
@@ -356,43 +356,6 @@ static size_t feed_line(struct imap_server *s, struct slice in) {
     return used;
 }
 
-static size_t feed_append(struct imap_server *s, struct slice in) {
-    size_t n, used;
-    enum imap_read r;
-
-    if (s->append_left) {
-        n = in.n < IMAP_CHUNK_MAX ? in.n : IMAP_CHUNK_MAX;
-        if (n > s->append_left) n = (size_t)s->append_left;
-        s->append_left -= n;
-        if (s->append_refused) return n;
-        buf_reset(&s->chunk);
-        if (!buf_add(&s->chunk, slice_first(in, n))) {
-            imap_fail(s, ERR_MEMORY, "Out of memory.");
-            return n;
-        }
-        imap_tell(s, IMAP_EV_APPEND_DATA)->bytes = buf_slice(&s->chunk);
-        return n;
-    }
-    r = imap_reader_feed(&s->reader, in, &used); // the line end behind the literal
-    if (r == IMAP_READ_MORE) return used;
-    buf_release(&s->chunk);
-    s->mode = MODE_COMMAND;
-    if (r == IMAP_READ_TOO_LONG || r == IMAP_READ_BAD || r == IMAP_READ_LITERAL) {
-        imap_fail(s, ERR_PROTO, "Garbage behind the message.");
-    } else if (s->append_refused) {
-        imap_view_flush_begin(s);
-        s->job = JOB_FLUSH; // s->tagged says why
-    } else if (slice_trim(buf_slice(&s->reader.cmd)).n) {
-        s->append_may_start = false;
-        imap_tell(s, IMAP_EV_APPEND_ABORT);
-        imap_finish_bad(s, "Garbage behind the message.");
-    } else {
-        s->append_may_start = false;
-        imap_ask(s, IMAP_EV_APPEND_END);
-    }
-    return used;
-}
-
 size_t imap_server_feed(struct imap_server *s, struct slice in, mono_t now) {
     size_t used = 0;
 
@@ -402,7 +365,7 @@ size_t imap_server_feed(struct imap_server *s, struct slice in, mono_t now) {
     while (used < in.n && can_take(s)) {
         struct slice rest = slice_from(in, used);
         size_t n = s->mode == MODE_COMMAND  ? feed_command(s, rest)
-                   : s->mode == MODE_APPEND ? feed_append(s, rest)
+                   : s->mode == MODE_APPEND ? imap_append_feed(s, rest)
                                             : feed_line(s, rest);
         used += n;
         s->active_at = now;
@@ -478,14 +441,6 @@ static bool answers(struct imap_server *s, enum imap_event_type t) {
     return true;
 }
 
-static void append_start(struct imap_server *s) {
-    s->mode = MODE_APPEND;
-    s->append_may_start = true;
-    s->append_refused = false;
-    imap_reader_reset(&s->reader);
-    if (s->append_is_sync) buf_add(&s->out, S("+ OK\r\n"));
-}
-
 static void close_view(struct imap_server *s) {
     imap_view_clear(s);
     imap_tell(s, IMAP_EV_UNSELECT);
@@ -498,7 +453,7 @@ void imap_server_ok(struct imap_server *s) {
     s->open = IMAP_EV_NONE;
     switch (t) {
     case IMAP_EV_LIST: imap_list_begin(s); break;
-    case IMAP_EV_APPEND: append_start(s); break;
+    case IMAP_EV_APPEND: imap_append_start(s); break;
     case IMAP_EV_STORE:
         if (s->fetch.n_items) imap_fetch_start(s);
         else imap_finish_store(s);
@@ -554,12 +509,7 @@ void imap_server_no(struct imap_server *s, struct slice code, struct slice text)
         return;
     }
     imap_finish(s, "NO", code, text.n ? text : S("Failed."));
-    if (t == IMAP_EV_APPEND && !s->append_is_sync) {
-        s->job = JOB_NONE; // the literal is on its way: let it pass, then say so
-        s->mode = MODE_APPEND;
-        s->append_refused = true;
-        imap_reader_reset(&s->reader);
-    }
+    if (t == IMAP_EV_APPEND) imap_append_refused(s);
 }
 
 void imap_server_tls_up(struct imap_server *s) {
@@ -593,14 +543,6 @@ void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info 
     buf_addf(&s->out, "* OK [HIGHESTMODSEQ %llu] Highest.\r\n", (unsigned long long)s->modseq);
     if (s->is_resync && s->resync_validity == info->uidvalidity) imap_ask_vanished(s, s->since);
     else imap_select_done(s);
-}
-
-void imap_server_appended(struct imap_server *s, uint32_t uidvalidity, uint32_t uid) {
-    char code[64];
-
-    if (!answers(s, IMAP_EV_APPEND_END)) return;
-    snprintf(code, sizeof code, "APPENDUID %u %u", uidvalidity, uid);
-    imap_finish(s, "OK", uid ? slice_str(code) : S(""), S("Append completed."));
 }
 
 void imap_server_copied(struct imap_server *s, uint32_t uidvalidity, const uint32_t *from,

@@ -162,11 +162,14 @@ enum imap_event_type {
     IMAP_EV_RENAME,
     IMAP_EV_SUBSCRIBE,
     IMAP_EV_UNSUBSCRIBE,
-    /* mailbox, flags (system bits), keywords, date (has_date), size_bytes of the literal:
+    /* mailbox, flags (system bits), keywords, date (has_date), size_bytes of the literal, is_next
+     * (one more beside those before: all are stored or none):
      * imap_server_ok when it may come, or imap_server_no ("TRYCREATE", "OVERQUOTA"). */
     IMAP_EV_APPEND,
-    IMAP_EV_APPEND_DATA,  /* bytes: the next piece, as sent by the client. No answer. */
-    IMAP_EV_APPEND_END,   /* all came, make it durable: imap_server_appended or imap_server_no */
+    IMAP_EV_APPEND_DATA, /* bytes: the next piece, as sent by the client. No answer. */
+    /* all came, make them durable: imap_server_appended or imap_server_no. uid not 0: of REPLACE;
+     * then that message is removed too, and imap_server_push_expunged called for it. */
+    IMAP_EV_APPEND_END,
     IMAP_EV_APPEND_ABORT, /* drop it: the client went away or broke the command. No answer. */
     /* uids, store_mode, flags: for each message imap_server_push_flags with what is true now, then
      * imap_server_ok (or _no). Vanished messages are left out. Keyword bits: imap_server_keywords.
@@ -231,7 +234,7 @@ struct imap_event {
     wall_t date;
     uint64_t unchanged_since;
     bool has_unchanged_since;
-    bool has_date, is_read_only, is_parent_only, is_on;
+    bool is_next, has_date, is_read_only, is_parent_only, is_on;
     struct err err;
 };
 
@@ -292,7 +295,7 @@ void imap_server_list_item(struct imap_server *s, struct slice name, unsigned at
 void imap_server_annotation(struct imap_server *s, struct slice name, struct slice value);
 void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info *info);
 void imap_server_status(struct imap_server *s, const struct imap_status *st);
-/* uid 0: unknown, no APPENDUID. */
+/* `uid`: of the first, the others follow it; 0: unknown, no APPENDUID. */
 void imap_server_appended(struct imap_server *s, uint32_t uidvalidity, uint32_t uid);
 /* from[i] became to[i], in ascending order of from; vanished messages are left out. */
 void imap_server_copied(struct imap_server *s, uint32_t uidvalidity, const uint32_t *from,

@@ -11,7 +11,8 @@ void imap_put_capabilities(struct imap_server *s) {
     buf_addf(b, "IMAP4rev1 LITERAL%c SASL-IR ID ENABLE IDLE", s->user.n ? '+' : '-');
     if (s->user.n) {
         buf_add(b, S(" NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE "
-                     "CREATE-SPECIAL-USE METADATA UNSELECT UIDPLUS MOVE STATUS=SIZE CONDSTORE "
+                     "CREATE-SPECIAL-USE METADATA MULTIAPPEND REPLACE UNSELECT UIDPLUS MOVE "
+                     "STATUS=SIZE CONDSTORE "
                      "QRESYNC"));
         return;
     }

@@ -228,93 +228,6 @@ static void cmd_unsubscribe(struct imap_server *s) { ask_mailbox(s, IMAP_EV_UNSU
 static void cmd_list(struct imap_server *s) { imap_cmd_list(s, false); }
 static void cmd_lsub(struct imap_server *s) { imap_cmd_list(s, true); }
 
-/* Flags of APPEND: they belong to another mailbox, so keywords travel by name. */
-static bool append_flags(struct imap_server *s, uint64_t *flags, struct slice *words, size_t *n) {
-    struct slice name;
-
-    if (!imap_take(&s->cur, '(')) return false;
-    if (imap_take(&s->cur, ')')) return true;
-    do {
-        uint64_t bit;
-
-        if (!imap_take_flag(&s->cur, &name)) return false;
-        bit = imap_system_flag(name);
-        if (bit) {
-            *flags |= bit & ~IMAP_RECENT;
-        } else if (name.p[0] == '\\' || name.n > IMAP_KEYWORD_LEN_MAX ||
-                   *n == IMAP_APPEND_KEYWORDS_MAX) {
-            return false;
-        } else {
-            words[(*n)++] = name;
-        }
-    } while (imap_take_sp(&s->cur));
-    return imap_take(&s->cur, ')');
-}
-
-bool imap_append_begin(struct imap_server *s) {
-    struct imap_reader *r = &s->reader;
-    struct slice tag, verb;
-    struct imap_event *ev;
-    uint64_t flags = 0, n;
-    wall_t date = 0;
-    bool has_date = false;
-    struct slice *words = NULL;
-    size_t n_words = 0;
-
-    s->cur = (struct imap_cursor){.in = buf_slice(&r->cmd), .arena = &s->arena};
-    if (!imap_take_tag(&s->cur, &tag) || !imap_take_sp(&s->cur) ||
-        !imap_take_word(&s->cur, &verb) || !slice_ieq(verb, S("APPEND")) ||
-        !imap_take_sp(&s->cur)) {
-        return false;
-    }
-    if (!imap_take_mailbox(s, &s->mailbox) || !imap_take_sp(&s->cur)) return false;
-    words = arena_new(&s->arena, IMAP_APPEND_KEYWORDS_MAX * sizeof *words);
-    if (!words) return false;
-    if (s->cur.in.n && s->cur.in.p[0] == '(' &&
-        (!append_flags(s, &flags, words, &n_words) || !imap_take_sp(&s->cur))) {
-        return false;
-    }
-    if (s->cur.in.n && s->cur.in.p[0] == '"') {
-        if (!imap_take_date_time(&s->cur, &date) || !imap_take_sp(&s->cur)) return false;
-        has_date = true;
-    }
-    if (!imap_take(&s->cur, '{') || !imap_take_number(&s->cur, INT64_MAX, &n)) return false;
-    imap_take(&s->cur, '+');
-    if (!slice_eq(s->cur.in, S("}\r\n"))) return false;
-    s->tag = arena_copy(&s->arena, tag);
-    s->verb = S("APPEND");
-    s->append_left = r->literal_size;
-    s->append_is_sync = r->literal_is_sync;
-    if (r->literal_size > s->cfg.message_size_max) {
-        if (!r->literal_is_sync && r->literal_size > IMAP_APPEND_DISCARD_MAX) {
-            imap_fail(s, ERR_LIMIT, "[TOOBIG] Message is too large.");
-            return true;
-        }
-        imap_finish(s, "NO", S("TOOBIG"), S("Message is too large."));
-        if (!r->literal_is_sync) { // it is on its way: let it pass
-            s->job = JOB_NONE;
-            s->mode = MODE_APPEND;
-            s->append_refused = true;
-            imap_reader_reset(r);
-        }
-        return true;
-    }
-    ev = imap_ask(s, IMAP_EV_APPEND);
-    ev->mailbox = s->mailbox;
-    ev->flags = flags;
-    ev->keywords = words;
-    ev->n_keywords = n_words;
-    ev->has_date = has_date;
-    ev->date = date;
-    ev->size_bytes = r->literal_size;
-    return true;
-}
-
-/* Reached only when the arguments were not those of imap_append_begin. */
-static void cmd_append(struct imap_server *s) {
-    imap_finish_bad(s, "Invalid arguments of APPEND.");
-}
-
 /* --- selected ----------------------------------------------------------------------------------
  */
 
@@ -466,7 +379,7 @@ static const struct command {
     {S_INIT("LIST"), AFTER, cmd_list},
     {S_INIT("LSUB"), AFTER, cmd_lsub},
     {S_INIT("STATUS"), AFTER, imap_cmd_status},
-    {S_INIT("APPEND"), AFTER, cmd_append},
+    {S_INIT("APPEND"), AFTER, imap_cmd_append},
     {S_INIT("GETMETADATA"), AFTER, imap_cmd_getmetadata},
     {S_INIT("SETMETADATA"), AFTER, imap_cmd_setmetadata},
     {S_INIT("IDLE"), AFTER, cmd_idle},
@@ -479,6 +392,7 @@ static const struct command {
     {S_INIT("STORE"), SELECTED | UID, cmd_store},
     {S_INIT("COPY"), SELECTED | UID, cmd_copy},
     {S_INIT("MOVE"), SELECTED | UID, cmd_move},
+    {S_INIT("REPLACE"), SELECTED | UID, imap_cmd_append},
 };
 
 static const struct command *find(struct slice verb) {

@@ -3,6 +3,7 @@
  *   server.c          life, bytes in and out, literals, answers of the host
  *   server_view.c     the selected mailbox: sequence numbers, queued updates
  *   server_command.c  one command taken apart and begun
+ *   server_append.c   APPEND, REPLACE
  *   server_auth.c     LOGIN, AUTHENTICATE, capabilities
  *   server_list.c     LIST, LSUB, STATUS
  *   server_metadata.c GETMETADATA, SETMETADATA
@@ -90,6 +91,16 @@ struct metadata_state {
     uint64_t size_max, longest; /* of those that were left out */
 };
 
+/* Of APPEND and REPLACE. */
+struct append_state {
+    uint64_t left; /* of the literal */
+    bool is_sync, is_refused;
+    bool may_start;  /* the host has something of it */
+    bool has_parens; /* "UTF8 (~{...}": a parenthesis follows */
+    size_t count;    /* messages so far */
+    uint32_t replaces;
+};
+
 struct list_state {
     struct list_name *v;
     size_t n, cap, at;
@@ -146,9 +157,7 @@ struct imap_server {
 
     /* APPEND */
     struct buf chunk;
-    uint64_t append_left;
-    bool append_is_sync, append_is_over, append_may_start;
-    bool append_refused;
+    struct append_state append;
 
     /* login */
     struct buf user, bye;
@@ -220,11 +229,17 @@ void imap_view_tell_keywords(struct imap_server *s);
 
 /* server_command.c */
 void imap_command(struct imap_server *s);
-/* True when the command so far is an APPEND whose message literal comes now; then the event was
- * raised. */
-bool imap_append_begin(struct imap_server *s);
 bool imap_take_mailbox(struct imap_server *s, struct slice *out); /* UTF-8, INBOX normalised */
 bool imap_take_flags(struct imap_server *s, uint64_t *flags, bool may_add);
+
+/* server_append.c */
+/* True when the command so far is an APPEND or REPLACE whose message comes now as a literal; then
+ * the event was raised. */
+bool imap_append_begin(struct imap_server *s);
+void imap_append_start(struct imap_server *s);   /* the host takes it */
+void imap_append_refused(struct imap_server *s); /* it does not; the answer is in s->tagged */
+size_t imap_append_feed(struct imap_server *s, struct slice in);
+void imap_cmd_append(struct imap_server *s);
 
 /* server_auth.c */
 void imap_put_capabilities(struct imap_server *s);

@@ -45,6 +45,7 @@ struct imap_host {
     mono_t looked_at;
     struct store_append *append;
     bool appends_here;
+    uint32_t n_appends; /* messages of it */
     /* the message that the engine holds */
     struct message message;
     bool is_open;
@@ -455,23 +456,49 @@ static void on_vanished(struct imap_host *h, const struct imap_event *ev) {
 }
 
 static void on_append(struct imap_host *h, const struct imap_event *ev) {
+    wall_t date = ev->has_date ? ev->date : 0;
     struct err e = {0};
+    enum err_code code;
 
-    store_append_abort(h->append);
-    h->append = NULL;
-    if (store_append_begin(h->store, ev->mailbox, ev->flags, ev->keywords, ev->n_keywords,
-                           ev->has_date ? ev->date : 0, is_selected(h, ev->mailbox) ? h->box : NULL,
-                           &h->append, &e) != OK) {
-        h->append = NULL;
-        refuse(h, &e, S("TRYCREATE"));
+    if (ev->is_next && h->append) {
+        code = store_append_next(h->append, ev->flags, ev->keywords, ev->n_keywords, date, &e);
+        if (code != OK) store_append_abort(h->append);
+    } else {
+        store_append_abort(h->append);
+        code =
+            store_append_begin(h->store, ev->mailbox, ev->flags, ev->keywords, ev->n_keywords, date,
+                               is_selected(h, ev->mailbox) ? h->box : NULL, &h->append, &e);
+        h->appends_here = is_selected(h, ev->mailbox);
+        h->n_appends = 0;
+    }
+    h->n_appends++;
+    if (code == OK) {
+        imap_server_ok(h->engine);
         return;
     }
-    h->appends_here = is_selected(h, ev->mailbox);
-    imap_server_ok(h->engine);
+    h->append = NULL;
+    refuse(h, &e, S("TRYCREATE"));
 }
 
-static void on_append_end(struct imap_host *h) {
-    uint32_t validity, uid;
+/* The messages are there: tell of them where they went into the selected mailbox. */
+static void tell_appended(struct imap_host *h, uint32_t uid) {
+    bool is_known = true;
+
+    for (uint32_t i = 0; i < h->n_appends; i++) {
+        const struct imap_msg *m = mailbox_find(h->box, uid + i);
+        struct imap_msg msg;
+
+        is_known &= m != NULL;
+        if (!m) continue;
+        msg = message_to_imap(h, m);
+        imap_server_push_new(h->engine, &msg);
+    }
+    if (!is_known) look(h, NULL);
+}
+
+static void on_append_end(struct imap_host *h, const struct imap_event *ev) {
+    uint32_t validity, uid, gone = ev->uid;
+    size_t n = 0;
     struct err e = {0};
     enum err_code code = h->append ? store_append_end(h->append, &validity, &uid, &e)
                                    : err_set(&e, ERR_BUG, "no message is being appended");
@@ -481,16 +508,11 @@ static void on_append_end(struct imap_host *h) {
         refuse(h, &e, S("TRYCREATE"));
         return;
     }
-    if (h->appends_here && h->box) {
-        const struct imap_msg *m = mailbox_find(h->box, uid);
-
-        if (m) {
-            struct imap_msg msg = message_to_imap(h, m);
-
-            imap_server_push_new(h->engine, &msg);
-        } else {
-            look(h, NULL);
-        }
+    if (h->appends_here && h->box) tell_appended(h, uid);
+    /* REPLACE: the new one is there for sure before the old one goes. */
+    if (gone && h->box && mailbox_expunge(h->box, &ev->uid, 1, false, &gone, &n, &e) == OK && n) {
+        imap_server_push_expunged(h->engine, gone);
+        imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
     }
     imap_server_appended(h->engine, validity, uid);
 }
@@ -633,7 +655,7 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
     case IMAP_EV_APPEND_DATA:
         if (h->append) store_append_data(h->append, ev->bytes, NULL); /* the end tells */
         break;
-    case IMAP_EV_APPEND_END: on_append_end(h); break;
+    case IMAP_EV_APPEND_END: on_append_end(h, ev); break;
     case IMAP_EV_APPEND_ABORT:
         store_append_abort(h->append);
         h->append = NULL;

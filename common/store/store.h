@@ -47,6 +47,7 @@ enum {
     STORE_KEYWORDS_MAX = 26,       /* keywords in one mailbox: the letters a-z */
     STORE_KEYWORD_LEN_MAX = 100,
     STORE_BATCH_MAX = 10000,
+    STORE_APPEND_MAX = 1000, /* messages of one APPEND */
     STORE_BATCH_MAILBOXES_MAX = 4000,
     STORE_TMP_AGE_S = 36 * 3600,    /* older files in tmp/ are what a crash left, and go */
     STORE_KEY_MAX = 100,            /* bytes of a delivery key */
@@ -256,9 +257,14 @@ struct store_append;
 enum err_code store_append_begin(struct store *s, struct slice mailbox, uint64_t flags,
                                  const struct slice *keywords, size_t n_keywords, wall_t date,
                                  struct mailbox *open, struct store_append **out, struct err *e);
-/* An error is final and kept for the end. */
+/* Another message beside the one before, which is whole now: all are stored, or none. At most
+ * STORE_APPEND_MAX, beyond that ERR_LIMIT. An error is final and kept for the end. */
+enum err_code store_append_next(struct store_append *a, uint64_t flags,
+                                const struct slice *keywords, size_t n_keywords, wall_t date,
+                                struct err *e);
+/* The octets of the last message. An error is final and kept for the end. */
 enum err_code store_append_data(struct store_append *a, struct slice bytes, struct err *e);
-/* Durable and visible on OK. Frees `a` in any case. */
+/* Durable and visible on OK; the messages have the UIDs from `*uid` on. Frees `a` in any case. */
 enum err_code store_append_end(struct store_append *a, uint32_t *uidvalidity, uint32_t *uid,
                                struct err *e);
 /* Leaves no trace. NULL is fine. */

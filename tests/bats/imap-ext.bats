@@ -104,3 +104,25 @@ assert len(c.told("* LIST")) == len(c.told("* STATUS")) >= 6, rows
 assert c('LIST (SUBSCRIBED) "" "G*"') == ['* LIST (\\NonExistent \\HasNoChildren \\Subscribed) "/" Gone/Away'], c.last
 PY
 }
+
+@test "APPEND of many is all or nothing; REPLACE puts the new one in the place of the old" {
+    story <<'PY'
+one, two = b"Subject: one\r\n\r\n1\r\n", b"Subject: two\r\n\r\n2\r\n"
+d("SELECT INBOX"); c("SELECT INBOX")
+c("APPEND INBOX (\\Seen)", one, "\"01-Jan-2020 10:00:00 +0000\"", two)
+assert code(c, "APPENDUID").split()[1] == "1:2", c.tagged
+assert c.told("EXISTS") == ["* 2 EXISTS"], c.last
+rows = c("FETCH 1:* (FLAGS INTERNALDATE BODY.PEEK[])")
+assert "\\Seen" in rows[0] and "Subject: two" in rows[1] and "01-Jan-2020" in rows[1], rows
+c("APPEND Nowhere", one, "NO"); assert "TRYCREATE" in c.tagged
+d("NOOP"); assert d.told("EXISTS") == ["* 2 EXISTS"]
+c("UID REPLACE 1 INBOX (\\Draft)", b"Subject: anew\r\n\r\n3\r\n")
+assert code(c, "APPENDUID").split()[1] == "3" and c.told("* 1 EXPUNGE"), c.last
+assert "Subject: anew" in "".join(c("UID FETCH 3 BODY.PEEK[]"))
+d("NOOP"); assert d.told("EXPUNGE") == ["* 1 EXPUNGE"], d.last
+# to another mailbox
+c("REPLACE 1 Drafts", b"Subject: moved\r\n\r\n4\r\n")
+c("STATUS Drafts (MESSAGES)"); assert c.told("MESSAGES 1"), c.last
+assert [x for x in c("UID FETCH 1:* FLAGS")] and len(c.last) == 1, c.last
+PY
+}

@@ -230,8 +230,8 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         imap_server_ok(s);
         break;
     case IMAP_EV_APPEND:
-        buf_addf(&h->log, "append %.*s %u %llu", SP(ev->mailbox), (unsigned)ev->flags,
-                 (unsigned long long)ev->size_bytes);
+        buf_addf(&h->log, "append%s %.*s %u %llu", ev->is_next ? "-next" : "", SP(ev->mailbox),
+                 (unsigned)ev->flags, (unsigned long long)ev->size_bytes);
         for (size_t i = 0; i < ev->n_keywords; i++) {
             buf_addf(&h->log, " %.*s", SP(ev->keywords[i]));
         }
@@ -255,6 +255,7 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         break;
     case IMAP_EV_APPEND_END:
         buf_add(&h->log, S("append-end\n"));
+        if (ev->uid) imap_server_push_expunged(s, ev->uid);
         imap_server_appended(s, 7, 999);
         break;
     case IMAP_EV_APPEND_ABORT: buf_add(&h->log, S("append-abort\n")); break;
