@@ -7,6 +7,26 @@
 
 static const char *const action_names[] = {"failed", "delayed", "delivered", "relayed"};
 
+enum { WORD_MAX = 900 }; /* of a line; RFC 5322 2.1.1 allows 998 */
+
+/* One word. A longer one than a line may hold is folded inside: nothing of it is lost. */
+static void put_word(struct buf *out, struct slice word, const char *fold, bool utf8) {
+    bool raw = utf8 && utf8_valid(word);
+
+    while (word.n) {
+        size_t n = word.n < WORD_MAX ? word.n : WORD_MAX;
+
+        while (raw && n < word.n && ((unsigned char)word.p[n] & 0xc0) == 0x80) n--;
+        for (size_t i = 0; i < n; i++) {
+            unsigned char c = (unsigned char)word.p[i];
+
+            buf_addc(out, !raw && (c < 33 || c > 126) ? '?' : (char)c);
+        }
+        word = slice_from(word, n);
+        if (word.n) buf_add(out, slice_str(fold));
+    }
+}
+
 /* One line of text, folded so that none passes 78 bytes where words allow; bytes that would not be
  * mail become '?'. */
 static void put_wrapped(struct buf *out, struct slice text, size_t at, const char *fold,
@@ -21,16 +41,7 @@ static void put_wrapped(struct buf *out, struct slice text, size_t at, const cha
             buf_addc(out, ' ');
             at++;
         }
-        if (utf8 && word.n < 900 && utf8_valid(word)) {
-            buf_add(out, word);
-            at += word.n;
-            continue;
-        }
-        for (size_t i = 0; i < word.n && i < 900; i++) {
-            unsigned char c = (unsigned char)word.p[i];
-
-            buf_addc(out, c < 33 || c > 126 ? '?' : (char)c);
-        }
+        put_word(out, word, fold, utf8);
         at += word.n;
     }
 }

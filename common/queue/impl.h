@@ -15,7 +15,7 @@ enum {
     RECORD_HEADER_MAX = 96,
     JOURNAL_DETAIL_MAX = 16 * 1024,
     JOURNAL_AHEAD = 32 * 1024, /* room kept in a journal, beyond what is begun */
-    JOURNAL_RCPT = 1024,       /* and for each recipient of what is begun; a line has about 400 */
+    JOURNAL_RCPT = 4096 + 128, /* and for each recipient of what is begun: the longest line */
     JOURNAL_BYTES_MAX = 1024 * 1024 * 1024,
     JOURNAL_OWED_MAX = 4 * 1024 * 1024, /* lines kept for a journal that cannot be written */
     REQUEST_STALE_S = 3600,             /* a request that nobody waits for any more */
@@ -41,6 +41,7 @@ struct segment {
     uint64_t journal_room;  /* octets from its start that the file system has promised */
     uint64_t journal_due;   /* octets that may be noted of what was begun: all of them have room */
     bool had_journal; /* it was there when the lease was taken: somebody worked on it before */
+    bool is_named;    /* its name was made durable since */
     struct buf owed;  /* lines that could not be written to the journal yet */
     bool is_moving;   /* its messages are out because it is written anew */
 };
@@ -136,7 +137,7 @@ enum err_code journal_add(struct queue *q, struct segment *s, const char *id, in
 /* Open the journal of `s` and keep room in it for `more` octets beyond those of what was begun, so
  * that noting does not fail later. FULL, IO. With `lock` held. */
 enum err_code journal_ready(struct queue *q, struct segment *s, uint64_t more, struct err *e);
-/* Open the journal of `s`, so that it is there. With `lock` held. */
+/* Open the journal of `s`, so that it is there, after a crash too. With `lock` held. */
 enum err_code journal_touch(struct queue *q, struct segment *s, struct err *e);
 /* Write what is owed to the journal of `s`, if anything. With `lock` held. */
 enum err_code journal_pay(struct queue *q, struct segment *s, struct err *e);

@@ -214,12 +214,17 @@ static enum err_code append(struct queue *q, struct segment *s, struct slice tex
 }
 
 enum err_code journal_touch(struct queue *q, struct segment *s, struct err *e) {
-    return s->journal_fd < 0 ? open_journal(q, s, e) : OK;
+    enum err_code code = s->journal_fd < 0 ? open_journal(q, s, e) : OK;
+
+    /* A name that was there when the lease was taken is in the directory already. */
+    if (code == OK && !s->had_journal && !s->is_named) code = file_sync_dir(q->dir, e);
+    if (code == OK) s->is_named = true;
+    return code;
 }
 
 enum err_code journal_ready(struct queue *q, struct segment *s, uint64_t more, struct err *e) {
     uint64_t need = s->journal_due + more;
-    enum err_code code = journal_touch(q, s, e);
+    enum err_code code = s->journal_fd < 0 ? open_journal(q, s, e) : OK;
     int r;
 
     if (code != OK) return code;

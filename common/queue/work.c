@@ -201,8 +201,7 @@ struct queue_msg *queue_next(struct queue *q, enum queue_lane lane, wall_t now) 
     return m;
 }
 
-/* What may be noted of a message in one attempt, in octets; the rest of the lines of a few messages
- * that are larger than usual is what JOURNAL_AHEAD is for. */
+/* The most that may be noted of a message in one attempt, in octets. */
 static uint64_t room_of(const struct queue_msg *m) {
     return (uint64_t)JOURNAL_RCPT * (m->rcpt_count + 1);
 }
@@ -512,7 +511,8 @@ static enum err_code replay(struct queue *q, struct segment *s, struct queue_msg
 
     buf_init(&text, JOURNAL_BYTES_MAX);
     queue_path(q, path, s->name, ".jnl");
-    had = access(path, F_OK) == 0;
+    /* When in doubt somebody worked on it: then each delivery is checked. */
+    had = access(path, F_OK) == 0 || errno != ENOENT;
     code = journal_read(q, s->name, &text, e);
     if (code == OK && !table_make(&t, list, s->messages))
         code = err_set(e, ERR_MEMORY, "no memory for the queue");

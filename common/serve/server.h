@@ -19,6 +19,7 @@ struct server {
     const char *drop;        /* sendmail -bs of a user who may not write the queue: his mail goes to
                                 this directory (deliver/drop), and `queue` is NULL */
     struct slice stdio_user; /* serve --stdio: already logged in as, or empty */
+    _Atomic uint64_t encoding; /* octets of messages that are encoded anew at this moment */
 };
 
 /* Is the address in one of the networks? */

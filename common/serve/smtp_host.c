@@ -16,8 +16,9 @@ enum {
     HEAD_MAX = 16 * 1024,
     ENVELOPE_ARENA_MAX = 8 * 1024 * 1024,
     RCPT_MAX = 1000,
-    LEGAL_MESSAGE_MAX = 64 * 1024 * 1024, /* a larger one is not encoded anew */
-    HOPS_MAX = 50,                        /* Received fields; more is a loop (RFC 5321 6.3) */
+    LEGAL_MESSAGE_MAX = 64 * 1024 * 1024,   /* a larger one is not encoded anew */
+    LEGAL_TOGETHER_MAX = 128 * 1024 * 1024, /* of those encoded at one time */
+    HOPS_MAX = 50,                          /* Received fields; more is a loop (RFC 5321 6.3) */
 };
 
 enum { LOG_TO_MAX = 1000 }; /* of the recipients in a log line */
@@ -246,6 +247,18 @@ static bool has_no_header(struct slice message) {
            !slice_starts(message, S(">From "));
 }
 
+/* Is the whole header in memory, and within what is looked at? What is not seen cannot be checked:
+ * 256 KiB of folds would hide a loop or a second From. (Without a header all is text.) */
+static bool is_header_seen(const struct smtp_host *h) {
+    struct slice message = buf_slice(&h->spool.mem);
+    struct header_iter it;
+    struct header_field f;
+
+    for (header_begin(&it, message); header_next(&it, &f);)
+        if (it.fields == 1 && has_no_header(message)) return true;
+    return !it.limited && (it.at < message.n || h->spool.size == message.n);
+}
+
 /* Trace and, for mail that starts here, what RFC 6409 8 lets a submission server add. */
 static void put_fields(struct smtp_host *h, const char *id) {
     struct session *s = h->session;
@@ -286,33 +299,59 @@ static bool wants_no_tls(const struct smtp_host *h) {
            slice_ieq(header_value(buf_slice(&h->spool.mem), S("TLS-Required")), S("No"));
 }
 
-/* What starts here and has lines or octets that not every host takes is encoded anew, unless it is
- * signed (S-4, RFC 6409 8). On any trouble it stays as it came. */
-static void make_legal(struct smtp_host *h, unsigned flags) {
+/* The text of the spool made legal, in its place. */
+static enum err_code encode_spool(struct smtp_host *h, struct err *e) {
     size_t size = (size_t)h->spool.size, got = 0;
     struct buf whole, legal;
     struct arena a;
     char *room;
+    enum err_code code;
 
-    if (!(flags & (SMTP_DATA_LONG_LINE | SMTP_DATA_NUL)) || h->env.is_binary ||
-        h->spool.size > LEGAL_MESSAGE_MAX ||
-        !(is_submission(h->session) || h->session->server->trusts_stdio))
-        return;
     arena_init(&a, LEGAL_MESSAGE_MAX);
     buf_init(&whole, size + 1);
     buf_init(&legal, 3 * (size + 4096));
     room = buf_room(&whole, size);
-    if (room && spool_read(&h->spool, 0, room, size, &got, NULL) == OK && got == size) {
+    code = room ? spool_read(&h->spool, 0, room, size, &got, e)
+                : err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for the message");
+    if (code == OK && got != size)
+        code = err_mail(e, ERR_IO, STATUS(4, 3, 0), "the message file is too short");
+    if (code == OK) {
         buf_grown(&whole, size);
-        if (!legal_is_signed(buf_slice(&whole)) &&
-            legal_make(&a, buf_slice(&whole), false, &legal, NULL) == OK) {
-            spool_reset(&h->spool);
-            spool_add(&h->spool, buf_slice(&legal), &h->spool_err);
+        if (!legal_is_signed(buf_slice(&whole))) {
+            code = legal_make(&a, buf_slice(&whole), false, &legal, e);
+            if (code == OK) {
+                spool_reset(&h->spool);
+                spool_add(&h->spool, buf_slice(&legal), &h->spool_err);
+            }
         }
     }
     buf_release(&legal);
     buf_release(&whole);
     arena_release(&a);
+    return code;
+}
+
+/* What starts here and has lines or octets that not every host takes is encoded anew, unless it is
+ * signed (S-4, RFC 6409 8). When it cannot be it stays as it came. Memory for this has a bound over
+ * all sessions: above it a client comes again later. */
+static void make_legal(struct smtp_host *h, unsigned flags) {
+    struct server *server = h->session->server;
+    uint64_t size = h->spool.size;
+    struct err e = {0};
+
+    if (!(flags & (SMTP_DATA_LONG_LINE | SMTP_DATA_NUL)) || h->env.is_binary ||
+        size > LEGAL_MESSAGE_MAX || !(is_submission(h->session) || server->trusts_stdio))
+        return;
+    if ((server->encoding += size) > LEGAL_TOGETHER_MAX) {
+        server->encoding -= size;
+        err_mail(&h->spool_err, ERR_BUSY, STATUS(4, 3, 2),
+                 "too many messages are encoded at this moment");
+        return;
+    }
+    if (encode_spool(h, &e) != OK)
+        log_event(server->log, LEVEL_WARN, "not encoded anew", "from", h->env.sender, "why",
+                  slice_str(e.msg), NULL);
+    server->encoding -= size;
 }
 
 static void make_head(struct smtp_host *h, const char *id) {
@@ -336,6 +375,10 @@ static void on_data_end(struct smtp_host *h, const struct smtp_server_event *ev)
         log_event(log, LEVEL_ERROR, "cannot take a message", "from", h->env.sender, "why",
                   slice_str(h->spool_err.msg), NULL);
         reply_err(h, &h->spool_err);
+        return;
+    }
+    if (!is_header_seen(h)) {
+        smtp_server_reply(h->engine, 552, STATUS(5, 3, 4), S("the header is too large"));
         return;
     }
     if (header_count(buf_slice(&h->spool.mem), S("Received")) > HOPS_MAX) {

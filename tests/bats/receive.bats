@@ -729,6 +729,33 @@ assert got[-1].startswith("250"), got
 PY
 }
 
+@test "a header that is larger than what is checked is refused, not half checked" {
+    free_port smtp
+    site a "listen smtp 127.0.0.1:$smtp"
+    user a u
+    serve a
+    run python3 - "$smtp" <<'PY'
+import smtplib, sys
+fold = "X-Fill: a\r\n" + (" " + "x" * 70 + "\r\n") * 4000
+many = "X-A: b\r\n" * 5000
+loop = "Received: from a by b; now\r\n" * 60
+def send(text):
+    with smtplib.SMTP("127.0.0.1", int(sys.argv[1])) as c:
+        try:
+            c.sendmail("x@y.test", "u@a.test", text)
+            return 250
+        except smtplib.SMTPResponseException as e:
+            return e.smtp_code
+got = [send(t) for t in (fold + loop + "\r\nhi\r\n", many + loop + "\r\nhi\r\n",
+                         "Subject: x\r\n\r\n" + fold, "just text, no header\r\n" + fold)]
+assert got == [552, 552, 250, 250], got
+PY
+    echo "$output" >> log
+    [[ $status == 0 ]]
+    wait_for 5 has_mail a u 2
+    [[ $(count_mail a u) == 2 ]]
+}
+
 @test "R-13 TLS: an unknown name gets the default certificate; no session tickets; TLS 1.2 and later" {
     need openssl
     mail_site

@@ -684,6 +684,27 @@ static void notifications(void **state) {
                 SLICE_NONE);
     assert_true(slice_find(buf_slice(&out), S("\r\n<j\xc3\xbcrg@x.test>: failed\r\n")) !=
                 SLICE_NONE);
+
+    /* A word longer than a line is folded, and nothing of it is lost. */
+    char word[2 * 998 + 1], *at = word;
+    struct slice rest;
+    size_t run = 0, longest = 0, x = 0;
+
+    for (size_t i = 0; i < sizeof word; i++) *at++ = i % 2 ? 'y' : 'x';
+    env.is_smtputf8 = false;
+    r.reply = slice_of(word, sizeof word);
+    buf_reset(&out);
+    assert_int_equal(dsn_build(&d, &out, NULL), OK);
+    rest = buf_slice(&out);
+    rest = slice_from(rest, slice_find(rest, S("Diagnostic-Code: smtp; ")));
+    for (size_t i = 0; i < rest.n; i++) {
+        run = rest.p[i] == '\n' ? 0 : run + 1;
+        if (run > longest) longest = run;
+    }
+    assert_in_range(longest, 900, 998);
+    rest = slice_first(rest, slice_find(rest, S("Last-Attempt")));
+    for (size_t i = 0; i < rest.n; i++) x += rest.p[i] == 'x' || rest.p[i] == 'y';
+    assert_int_equal(x, sizeof word);
     buf_release(&out);
 }
 
