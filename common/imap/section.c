@@ -79,7 +79,7 @@ bool imap_section_put(struct buf *out, const struct imap_section *s) {
         [IMAP_SECTION_MIME] = "MIME",
     };
 
-    buf_add(out, S("BODY["));
+    buf_addc(out, '[');
     for (size_t i = 0; i < s->n_path; i++) buf_addf(out, i ? ".%u" : "%u", s->path[i]);
     if (s->n_path && s->what != IMAP_SECTION_ALL) buf_addc(out, '.');
     buf_add(out, slice_str(names[s->what]));
@@ -200,8 +200,8 @@ void imap_stream_start(struct imap_stream *st, struct slice src, uint64_t wire, 
     }
 }
 
-static void add_plain(struct buf *out, struct slice s) {
-    for (const char *nul; (nul = memchr(s.p, 0, s.n)) != NULL;) {
+static void add_plain(struct buf *out, struct slice s, bool keeps_nul) {
+    for (const char *nul; !keeps_nul && (nul = memchr(s.p, 0, s.n)) != NULL;) {
         size_t n = (size_t)(nul - s.p);
         buf_add(out, slice_first(s, n));
         buf_addc(out, (char)0x80);
@@ -220,7 +220,7 @@ bool imap_stream_pull(struct imap_stream *st, struct buf *out, size_t room) {
 
         if (plain > room) plain = room;
         if (plain) {
-            add_plain(out, slice_first(st->src, plain));
+            add_plain(out, slice_first(st->src, plain), st->keeps_nul);
             st->was_cr = st->src.p[plain - 1] == '\r';
             st->src = slice_from(st->src, plain);
             st->left -= plain;

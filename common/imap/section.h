@@ -32,7 +32,7 @@ struct imap_section {
 /* Take "[...]" and an optional "<0.100>" off the cursor; memory from its arena. Bounds:
  * IMAP_SECTION_DEPTH_MAX and IMAP_SECTION_FIELDS_MAX of imap/server.h. */
 bool imap_take_section(struct imap_cursor *c, struct imap_section *out);
-/* Append "BODY[1.2.HEADER.FIELDS (From)]<0>" as an answer names it. */
+/* Append "[1.2.HEADER.FIELDS (From)]<0>" as an answer names it, behind BODY or BINARY. */
 bool imap_section_put(struct buf *out, const struct imap_section *s);
 /* True when the tree of parts is needed to find it. */
 bool imap_section_needs_parts(const struct imap_section *s);
@@ -53,6 +53,7 @@ struct imap_stream {
     struct slice src;
     uint64_t left;     /* octets still to come */
     bool was_cr, half; /* last byte was CR; CR of a bare LF went out, its LF did not */
+    bool keeps_nul;    /* set after the start: NUL goes out as it is */
 };
 /* Stream `length` octets of the CRLF form from `offset` on; `wire` is imap_wire_size(src). The
  * number of octets there will really be is `left`. */

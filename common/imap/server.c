@@ -64,6 +64,7 @@ void imap_server_free(struct imap_server *s) {
     arena_release(&s->arena);
     free(s->uids);
     free(s->modified);
+    imap_saved_forget(s);
     free(s);
 }
 
@@ -426,6 +427,7 @@ bool imap_server_done(const struct imap_server *s) {
 /* --- answers -----------------------------------------------------------------------------------
  */
 
+void imap_server_wall(struct imap_server *s, wall_t now) { s->wall = now; }
 bool imap_server_is_waiting(const struct imap_server *s) { return s->open != IMAP_EV_NONE; }
 struct slice imap_server_user(const struct imap_server *s) {
     return buf_slice(&s->user);
@@ -535,14 +537,33 @@ void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info 
         recent += (s->msgs[i].flags & IMAP_RECENT) != 0;
         if (!(s->msgs[i].flags & IMAP_SEEN)) unseen = i + 1;
     }
-    buf_addf(&s->out, "* %zu EXISTS\r\n* %zu RECENT\r\n", s->n_msgs, recent);
-    if (unseen) buf_addf(&s->out, "* OK [UNSEEN %zu] First unseen.\r\n", unseen);
+    buf_addf(&s->out, "* %zu EXISTS\r\n", s->n_msgs);
+    if (!(s->enabled & ON_REV2)) buf_addf(&s->out, "* %zu RECENT\r\n", recent);
+    if (unseen && !(s->enabled & ON_REV2))
+        buf_addf(&s->out, "* OK [UNSEEN %zu] First unseen.\r\n", unseen);
     buf_addf(&s->out, "* OK [UIDVALIDITY %u] UIDs valid.\r\n", info->uidvalidity);
     if (info->uidnext)
         buf_addf(&s->out, "* OK [UIDNEXT %u] Predicted next UID.\r\n", info->uidnext);
+    if (s->enabled & ON_REV2) { // RFC 9051 6.3.2
+        buf_add(&s->out, S("* LIST () "));
+        imap_put_nstring(&s->out, slice_of(&s->cfg.delimiter, 1));
+        buf_addc(&s->out, ' ');
+        imap_put_mailbox(s, s->mailbox);
+        buf_add(&s->out, S("\r\n"));
+    }
+    if (info->mailboxid.n)
+        buf_addf(&s->out, "* OK [MAILBOXID (%.*s)] Id.\r\n", SP(info->mailboxid));
     buf_addf(&s->out, "* OK [HIGHESTMODSEQ %llu] Highest.\r\n", (unsigned long long)s->modseq);
     if (s->is_resync && s->resync_validity == info->uidvalidity) imap_ask_vanished(s, s->since);
     else imap_select_done(s);
+}
+
+void imap_server_created(struct imap_server *s, struct slice mailboxid) {
+    char code[64];
+
+    if (!answers(s, IMAP_EV_CREATE)) return;
+    snprintf(code, sizeof code, "MAILBOXID (%.*s)", SP(slice_first(mailboxid, 40)));
+    imap_finish(s, "OK", mailboxid.n ? slice_str(code) : S(""), S("Create completed."));
 }
 
 void imap_server_copied(struct imap_server *s, uint32_t uidvalidity, const uint32_t *from,

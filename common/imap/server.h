@@ -102,6 +102,7 @@ enum {
 struct imap_mailbox_info {
     uint32_t uidvalidity, uidnext;
     uint64_t highest_modseq;
+    struct slice mailboxid; /* RFC 8474; empty: none */
     struct imap_rows *rows; /* shared with the engine, which changes its own copy only */
     const char *const
         *keywords; /* NULL entries are free; keyword i is bit IMAP_KEYWORD_FIRST + i */
@@ -115,6 +116,8 @@ struct imap_status {
     uint32_t messages, recent, uidnext, uidvalidity, unseen;
     uint64_t size_bytes; /* sum of RFC822.SIZE; only looked at when asked for */
     uint64_t highest_modseq;
+    uint32_t deleted;
+    struct slice mailboxid; /* empty: none */
 };
 
 /* STATUS items, as bits of imap_event.items. */
@@ -125,7 +128,10 @@ enum {
     IMAP_STATUS_UIDVALIDITY = 1 << 3,
     IMAP_STATUS_UNSEEN = 1 << 4,
     IMAP_STATUS_SIZE = 1 << 5, /* RFC 8438 */
-    IMAP_STATUS_HIGHESTMODSEQ = 1 << 6
+    IMAP_STATUS_HIGHESTMODSEQ = 1 << 6,
+    IMAP_STATUS_DELETED = 1 << 7,    /* RFC 9051 */
+    IMAP_STATUS_MAILBOXID = 1 << 8,  /* RFC 8474 */
+    IMAP_STATUS_APPENDLIMIT = 1 << 9 /* RFC 7889: the engine knows it */
 };
 
 /* What FETCH or SEARCH wants to know about a message, as bits of imap_event.items. */
@@ -135,7 +141,10 @@ enum {
     IMAP_NEED_BODYSTRUCTURE = 1 << 2, /* with it */
     IMAP_NEED_BYTES = 1 << 3,         /* the message itself */
     IMAP_NEED_SIZE = 1 << 4,          /* the view has IMAP_SIZE_UNKNOWN */
-    IMAP_NEED_DATE = 1 << 5           /* the view has IMAP_DATE_UNKNOWN */
+    IMAP_NEED_DATE = 1 << 5,          /* the view has IMAP_DATE_UNKNOWN */
+    IMAP_NEED_PREVIEW = 1 << 6,       /* RFC 8970 */
+    IMAP_NEED_EMAILID = 1 << 7,       /* RFC 8474 */
+    IMAP_NEED_SAVEDATE = 1 << 8       /* RFC 8514 */
 };
 
 enum imap_event_type {
@@ -247,6 +256,9 @@ struct imap_content {
     struct slice envelope;      /* as of imap_put_envelope */
     struct slice body;          /* as of imap_put_body */
     struct slice bodystructure; /* as of imap_put_bodystructure */
+    struct slice preview;       /* as of imap_put_preview; empty is an answer too */
+    struct slice emailid;       /* empty: there is none */
+    wall_t save_date;           /* 0: not known */
     uint64_t size_bytes;        /* when asked by IMAP_NEED_SIZE; 0: the engine counts `bytes` */
     wall_t internal_date;       /* when asked by IMAP_NEED_DATE */
 };
@@ -271,6 +283,8 @@ bool imap_server_next(struct imap_server *s, struct imap_event *ev);
 
 /* Nothing goes on: give back memory that is only needed while something does. At any time. */
 void imap_server_rest(struct imap_server *s);
+/* What time it is, for OLDER and YOUNGER; before bytes are fed. */
+void imap_server_wall(struct imap_server *s, wall_t now);
 /* True while a question is open. An answer that fits no open question is ignored. */
 bool imap_server_is_waiting(const struct imap_server *s);
 /* The user logged in, empty before. Lives as long as the engine. */
@@ -295,6 +309,8 @@ void imap_server_list_item(struct imap_server *s, struct slice name, unsigned at
 void imap_server_annotation(struct imap_server *s, struct slice name, struct slice value);
 void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info *info);
 void imap_server_status(struct imap_server *s, const struct imap_status *st);
+/* Of IMAP_EV_CREATE; the id may be empty. imap_server_ok is the same without one. */
+void imap_server_created(struct imap_server *s, struct slice mailboxid);
 /* `uid`: of the first, the others follow it; 0: unknown, no APPENDUID. */
 void imap_server_appended(struct imap_server *s, uint32_t uidvalidity, uint32_t uid);
 /* from[i] became to[i], in ascending order of from; vanished messages are left out. */

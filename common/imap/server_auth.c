@@ -8,12 +8,14 @@ static bool may_auth(const struct imap_server *s) {
 void imap_put_capabilities(struct imap_server *s) {
     struct buf *b = &s->out;
 
-    buf_addf(b, "IMAP4rev1 LITERAL%c SASL-IR ID ENABLE IDLE", s->user.n ? '+' : '-');
+    buf_addf(b, "IMAP4rev1 IMAP4rev2 LITERAL%c SASL-IR ID ENABLE IDLE", s->user.n ? '+' : '-');
     if (s->user.n) {
-        buf_add(b, S(" NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE "
-                     "CREATE-SPECIAL-USE METADATA MULTIAPPEND REPLACE UNSELECT UIDPLUS MOVE "
-                     "STATUS=SIZE CONDSTORE "
-                     "QRESYNC"));
+        buf_add(b,
+                S(" NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
+                  " METADATA MULTIAPPEND REPLACE BINARY PREVIEW OBJECTID SAVEDATE UNSELECT UIDPLUS"
+                  " MOVE STATUS=SIZE CONDSTORE QRESYNC UTF8=ACCEPT ESEARCH SEARCHRES WITHIN"
+                  " PARTIAL"));
+        buf_addf(b, " APPENDLIMIT=%llu", (unsigned long long)s->cfg.message_size_max);
         return;
     }
     if (s->cfg.can_starttls && !s->cfg.has_tls) buf_add(b, S(" STARTTLS"));

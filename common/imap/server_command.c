@@ -17,8 +17,8 @@ static bool mailbox_name(struct imap_server *s, struct slice raw, struct slice *
     bool is_ok;
 
     buf_init(&b, IMAP_MAILBOX_NAME_MAX);
-    is_ok = utf7_get(&b, raw);
-    if (!is_ok && utf8_valid(raw) && !utf8_is_ascii(raw)) {
+    is_ok = !(s->enabled & ON_UTF8) && utf7_get(&b, raw);
+    if (!is_ok && utf8_valid(raw) && (s->enabled & ON_UTF8 || !utf8_is_ascii(raw))) {
         buf_reset(&b);
         is_ok = buf_add(&b, raw);
     }
@@ -155,7 +155,7 @@ static void cmd_select(struct imap_server *s) {
     if (s->is_selected) { // RFC 3501 6.3.1: also when the new one cannot be selected
         imap_view_clear(s);
         imap_tell(s, IMAP_EV_UNSELECT);
-        if (s->enabled & ON_QRESYNC)
+        if (s->enabled & (ON_QRESYNC | ON_REV2))
             buf_add(&s->out, S("* OK [CLOSED] Previous mailbox closed.\r\n"));
     }
     ev = imap_ask(s, IMAP_EV_SELECT);

@@ -11,7 +11,13 @@ enum item {
     ITEM_ENVELOPE,
     ITEM_BODY,
     ITEM_BODYSTRUCTURE,
-    ITEM_SECTION
+    ITEM_PREVIEW,
+    ITEM_EMAILID,
+    ITEM_THREADID,
+    ITEM_SAVEDATE,
+    ITEM_SECTION, /* this and those below may be there many times */
+    ITEM_BINARY,
+    ITEM_BINARY_SIZE
 };
 
 struct fetch_item {
@@ -28,7 +34,12 @@ static unsigned need_of(const struct fetch_item *it) {
     case ITEM_ENVELOPE: return IMAP_NEED_ENVELOPE;
     case ITEM_BODY: return IMAP_NEED_BODY;
     case ITEM_BODYSTRUCTURE: return IMAP_NEED_BODYSTRUCTURE;
-    case ITEM_SECTION: return IMAP_NEED_BYTES;
+    case ITEM_PREVIEW: return IMAP_NEED_PREVIEW;
+    case ITEM_EMAILID: return IMAP_NEED_EMAILID;
+    case ITEM_SAVEDATE: return IMAP_NEED_SAVEDATE;
+    case ITEM_SECTION:
+    case ITEM_BINARY:
+    case ITEM_BINARY_SIZE: return IMAP_NEED_BYTES;
     default: return 0;
     }
 }
@@ -44,7 +55,7 @@ static bool no(struct imap_server *s, const char *why) {
 static struct fetch_item *add(struct imap_server *s, enum item what) {
     struct fetch_state *f = &s->fetch;
 
-    for (size_t i = 0; i < f->n_items && what != ITEM_SECTION; i++) {
+    for (size_t i = 0; i < f->n_items && what < ITEM_SECTION; i++) {
         if (f->items[i].what == what) return &f->items[i]; // once is enough
     }
     if (f->n_items == IMAP_FETCH_ITEMS_MAX) return NULL;
@@ -63,6 +74,36 @@ static bool add_rfc822(struct imap_server *s, const char *label, enum imap_secti
     return true;
 }
 
+/* "PREVIEW (LAZY)": it is always at hand soon, so LAZY changes nothing (RFC 8970 3.1). */
+static bool take_preview(struct imap_server *s) {
+    struct imap_cursor save = s->cur;
+    struct slice word;
+
+    if (!add(s, ITEM_PREVIEW)) return no(s, "Too many data items");
+    if (!imap_take_sp(&s->cur) || !imap_take(&s->cur, '(')) {
+        s->cur = save;
+        return true;
+    }
+    if (!imap_take_word(&s->cur, &word) || !slice_ieq(word, S("LAZY")))
+        return no(s, "Unknown modifier of PREVIEW");
+    return imap_take(&s->cur, ')');
+}
+
+/* "BINARY[1.2]<0.10>", "BINARY.PEEK[]", "BINARY.SIZE[1]": numbers only. */
+static bool take_binary(struct imap_server *s, struct slice word) {
+    bool is_size = slice_ieq(word, S("BINARY.SIZE")), is_peek = slice_ieq(word, S("BINARY.PEEK"));
+    struct fetch_item *it;
+
+    if (!is_size && !is_peek && !slice_ieq(word, S("BINARY"))) return no(s, "Unknown data item");
+    it = add(s, is_size ? ITEM_BINARY_SIZE : ITEM_BINARY);
+    if (!it) return no(s, "Too many data items");
+    it->is_peek = is_size || is_peek;
+    if (!imap_take_section(&s->cur, &it->section)) return false;
+    if (it->section.what != IMAP_SECTION_ALL || (is_size && it->section.has_partial))
+        return no(s, "BINARY has numbers of parts only");
+    return true;
+}
+
 static bool take_item(struct imap_server *s) {
     static const struct {
         struct slice name;
@@ -75,6 +116,9 @@ static bool take_item(struct imap_server *s) {
         {S_INIT("RFC822.SIZE"), ITEM_SIZE},
         {S_INIT("ENVELOPE"), ITEM_ENVELOPE},
         {S_INIT("BODYSTRUCTURE"), ITEM_BODYSTRUCTURE},
+        {S_INIT("EMAILID"), ITEM_EMAILID},
+        {S_INIT("THREADID"), ITEM_THREADID},
+        {S_INIT("SAVEDATE"), ITEM_SAVEDATE},
     };
     struct slice word;
     struct fetch_item *it;
@@ -84,6 +128,8 @@ static bool take_item(struct imap_server *s) {
         if (!slice_ieq(word, simple[i].name)) continue;
         return add(s, simple[i].what) || no(s, "Too many data items");
     }
+    if (slice_ieq(word, S("PREVIEW"))) return take_preview(s);
+    if (slice_istarts(word, S("BINARY"))) return take_binary(s, word);
     if (slice_ieq(word, S("RFC822"))) {
         return add_rfc822(s, "RFC822", IMAP_SECTION_ALL, false) || no(s, "Too many data items");
     }
@@ -151,6 +197,23 @@ static bool changed_only(struct imap_server *s) {
     return true;
 }
 
+/* Of the messages in the set only some, by their place among them (RFC 9394 3.3). */
+static bool only_partial(struct imap_server *s) {
+    struct fetch_state *f = &s->fetch;
+    size_t from, to;
+
+    if (!imap_view_collect(s, &f->set, true, 0, 0)) return false;
+    imap_partial_of(&f->partial, s->n_uids, &from, &to);
+    f->set.n = 0;
+    if (from == to) return true;
+    f->set.v = arena_new(&s->arena, (to - from) * sizeof *f->set.v);
+    if (!f->set.v) return false;
+    for (size_t i = from; i < to; i++)
+        f->set.v[f->set.n++] = (struct imap_range){s->uids[i], s->uids[i]};
+    imap_set_resolve(&f->set, imap_view_last_uid(s));
+    return true;
+}
+
 void imap_cmd_fetch(struct imap_server *s) {
     struct fetch_state *f = &s->fetch;
     bool sets_seen = false;
@@ -172,6 +235,11 @@ void imap_cmd_fetch(struct imap_server *s) {
     if (!imap_view_resolve(s, &f->set, s->is_uid)) {
         f->n_items = 0;
         imap_finish_bad(s, "No such message.");
+        return;
+    }
+    if (f->has_partial && !only_partial(s)) {
+        f->n_items = 0;
+        imap_finish(s, "NO", S("LIMIT"), S("Out of memory."));
         return;
     }
     for (size_t i = 0; i < f->n_items; i++) {
@@ -251,7 +319,9 @@ static bool finish(struct imap_server *s) {
         imap_select_done(s);
         return true;
     }
-    if (!s->fetch.has_lost) {
+    if (s->fetch.has_unknown_cte) {
+        imap_finish(s, "NO", S("UNKNOWN-CTE"), S("A part has an unknown transfer encoding."));
+    } else if (!s->fetch.has_lost) {
         imap_finish(s, "OK", S(""), S("Fetch completed."));
     } else {
         imap_finish(s, s->is_uid ? "OK" : "NO", S("EXPUNGEISSUED"),
@@ -328,8 +398,12 @@ static void put_section(struct imap_server *s, const struct fetch_item *it) {
     uint64_t wire = 0;
     struct part *root = imap_section_needs_parts(sec) ? parts(f) : NULL;
 
-    if (it->label.n) buf_add(&s->out, it->label);
-    else imap_section_put(&s->out, sec);
+    if (it->label.n) {
+        buf_add(&s->out, it->label);
+    } else {
+        buf_add(&s->out, S("BODY"));
+        imap_section_put(&s->out, sec);
+    }
     if (!imap_section_find(sec, f->content.bytes, root, &f->tmp, &bytes, &wire)) {
         buf_add(&s->out, S(" NIL"));
         return;
@@ -338,6 +412,61 @@ static void put_section(struct imap_server *s, const struct fetch_item *it) {
                       sec->has_partial ? sec->length : UINT64_MAX);
     buf_addf(&s->out, " {%llu}\r\n", (unsigned long long)f->stream.left);
     f->is_streaming = true;
+}
+
+/* The encoding that a section of numbers has; a multipart and a whole message have none. */
+static struct slice encoding_of(struct fetch_state *f, const struct imap_section *sec) {
+    const struct part *p =
+        sec->n_path && parts(f) ? part_find(f->root, sec->path, sec->n_path) : NULL;
+
+    return p && !p->children ? p->encoding : S("");
+}
+
+static void put_binary(struct imap_server *s, const struct fetch_item *it) {
+    struct fetch_state *f = &s->fetch;
+    const struct imap_section *sec = &it->section;
+    bool is_size = it->what == ITEM_BINARY_SIZE, has_nul;
+    struct slice bytes = {0}, encoding = encoding_of(f, sec);
+    uint64_t wire = 0, size;
+    struct part *root = imap_section_needs_parts(sec) ? parts(f) : NULL;
+    size_t at = s->out.n;
+
+    buf_add(&s->out, is_size ? S("BINARY.SIZE") : S("BINARY"));
+    imap_section_put(&s->out, sec);
+    if (!imap_section_find(sec, f->content.bytes, root, &f->tmp, &bytes, &wire)) {
+        buf_add(&s->out, is_size ? S(" 0") : S(" NIL"));
+        return;
+    }
+    if (!imap_binary_start(&f->binary, bytes, wire, encoding)) { // RFC 3516 4.3
+        f->has_unknown_cte = true;
+        buf_cut(&s->out, at);
+        buf_addf(&s->out, "UID %u", s->msgs[f->index].uid);
+        return;
+    }
+    size = imap_binary_size(bytes, wire, encoding, &has_nul);
+    if (is_size) {
+        buf_addf(&s->out, " %llu", (unsigned long long)size);
+        return;
+    }
+    f->binary.skip = !sec->has_partial ? 0 : sec->offset < size ? sec->offset : size;
+    f->binary.left = size - f->binary.skip;
+    if (sec->has_partial && sec->length < f->binary.left) f->binary.left = sec->length;
+    buf_addf(&s->out, has_nul ? " ~{%llu}\r\n" : " {%llu}\r\n", (unsigned long long)f->binary.left);
+    f->is_streaming = f->is_binary = true;
+}
+
+static void put_preview(struct imap_server *s) {
+    struct slice text = s->fetch.content.preview;
+    bool is_plain = true;
+
+    for (size_t i = 0; i < text.n; i++) is_plain &= (unsigned char)text.p[i] < 128;
+    buf_add(&s->out, S("PREVIEW "));
+    if (is_plain) {
+        imap_put_nstring(&s->out, text.n ? text : S(""));
+        return;
+    }
+    buf_addf(&s->out, "{%zu}\r\n", text.n);
+    buf_add(&s->out, text);
 }
 
 static uint64_t content_size(const struct imap_content *c) {
@@ -380,6 +509,20 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
         put_text(s, f->content.bodystructure, it->what);
         break;
     case ITEM_SECTION: put_section(s, it); break;
+    case ITEM_BINARY:
+    case ITEM_BINARY_SIZE: put_binary(s, it); break;
+    case ITEM_PREVIEW: put_preview(s); break;
+    case ITEM_EMAILID:
+        if (f->content.emailid.n) buf_addf(&s->out, "EMAILID (%.*s)", SP(f->content.emailid));
+        else buf_add(&s->out, S("EMAILID NIL"));
+        break;
+    case ITEM_THREADID: buf_add(&s->out, S("THREADID NIL")); break;
+    case ITEM_SAVEDATE:
+        if (f->content.save_date)
+            buf_addf(&s->out, "SAVEDATE \"%.*s\"",
+                     SP(date_format_imap(f->content.save_date, 0, date)));
+        else buf_add(&s->out, S("SAVEDATE NIL"));
+        break;
     }
 }
 
@@ -388,9 +531,11 @@ static bool row_run(struct imap_server *s) {
 
     while (imap_out_has_room(s)) {
         if (f->is_streaming) {
-            imap_stream_pull(&f->stream, &s->out, IMAP_CHUNK_MAX);
+            if (f->is_binary) imap_binary_pull(&f->binary, &s->out, IMAP_CHUNK_MAX);
+            else imap_stream_pull(&f->stream, &s->out, IMAP_CHUNK_MAX);
             if (s->out.bad) return false;
-            f->is_streaming = f->stream.left > 0;
+            f->is_streaming = (f->is_binary ? f->binary.left : f->stream.left) > 0;
+            if (!f->is_streaming) f->is_binary = false;
         } else if (f->item < f->n_items) {
             put_item(s, &f->items[f->item++]);
         } else {

@@ -9,11 +9,13 @@
  *   server_metadata.c GETMETADATA, SETMETADATA
  *   server_fetch.c    FETCH
  *   server_resync.c   ENABLE, modification sequences, who was away (RFC 5161, 7162)
- *   server_search.c   SEARCH
+ *   server_search.c   SEARCH: keys, and which messages fit
+ *   server_result.c   what it found: SEARCH, ESEARCH, "$"
  */
 #ifndef IMAP_SERVER_IMPL_H
 #define IMAP_SERVER_IMPL_H
 
+#include "imap/binary.h"
 #include "imap/render.h"
 #include "imap/section.h"
 #include "imap/server.h"
@@ -51,17 +53,34 @@ struct list_name {
 };
 
 /* What ENABLE turned on, or the use of it. */
-enum { ON_CONDSTORE = 1 << 0, ON_QRESYNC = 1 << 1 };
+enum { ON_CONDSTORE = 1 << 0, ON_QRESYNC = 1 << 1, ON_UTF8 = 1 << 2, ON_REV2 = 1 << 3 };
 
 struct search_key; /* server_search.c */
 struct fetch_item; /* server_fetch.c */
+
+/* Of RETURN. */
+enum {
+    RETURN_MIN = 1 << 0,
+    RETURN_MAX = 1 << 1,
+    RETURN_ALL = 1 << 2,
+    RETURN_COUNT = 1 << 3,
+    RETURN_SAVE = 1 << 4,
+    RETURN_PARTIAL = 1 << 5
+};
+
+/* "1:10" of the results, or "-1:-10" from their end (RFC 9394). */
+struct imap_partial {
+    uint32_t first, last, asked_first, asked_last;
+    bool is_from_end;
+};
 
 struct fetch_state {
     struct fetch_item *items;
     size_t n_items, item;
     struct imap_set set;
     bool is_uid, has_uid, has_flags, has_modseq, is_streaming, has_written, has_lost;
-    bool has_since, wants_vanished;
+    bool has_since, wants_vanished, has_partial;
+    struct imap_partial partial;
     uint64_t since; /* CHANGEDSINCE: only what changed after it */
     unsigned need;  /* IMAP_NEED_* */
     size_t index;   /* the message under way */
@@ -73,14 +92,26 @@ struct fetch_state {
     struct arena arena; /* of one message */
     struct buf tmp;
     struct imap_stream stream;
+    struct imap_binary binary;
+    bool is_binary; /* it streams from `binary` */
+    bool has_unknown_cte;
 };
 
 struct search_state {
     struct search_key *root;
     bool is_uid;
     size_t index;
-    bool wants_all; /* what was asked of `index` did not decide */
+    unsigned asked; /* IMAP_NEED_* that was asked of `index` and did not decide */
     struct buf fold, text;
+    /* the result */
+    unsigned returns; /* RETURN_* */
+    bool is_extended, is_sort, has_modseq;
+    struct imap_partial partial;
+    uint32_t *hits; /* malloc: indexes of the view */
+    size_t n_hits, cap_hits;
+    uint64_t modseq; /* the highest of them */
+    bool is_telling, has_numbers;
+    size_t at, end;
 };
 
 struct metadata_state {
@@ -119,6 +150,7 @@ struct imap_server {
     enum mode mode;
     enum job job;
     mono_t now, active_at, started_at, keepalive_at;
+    wall_t wall; /* told by the host */
 
     struct imap_reader reader;
     struct buf out;
@@ -166,6 +198,8 @@ struct imap_server {
 
     /* the selected mailbox */
     unsigned enabled; /* ON_* */
+    uint32_t *saved;  /* malloc: UIDs that SEARCH saved for "$" */
+    size_t n_saved;
     bool is_selected, is_read_only;
     uint64_t modseq;        /* the highest that was pushed */
     struct imap_rows *rows; /* what the client knows of; never NULL while selected */
@@ -213,7 +247,7 @@ bool imap_view_own(struct imap_server *s, size_t cap);
 size_t imap_view_find(const struct imap_server *s, uint32_t uid);
 uint32_t imap_view_last_uid(const struct imap_server *s);
 /* Resolve a set as sequence numbers or UIDs; false: a number is out of range. */
-bool imap_view_resolve(const struct imap_server *s, struct imap_set *set, bool is_uid);
+bool imap_view_resolve(struct imap_server *s, struct imap_set *set, bool is_uid);
 /* The first message at or after number `from` (1.. or UID) that is in the set; SIZE_MAX: none. */
 size_t imap_view_next(const struct imap_server *s, const struct imap_set *set, bool is_uid,
                       uint32_t from);
@@ -258,7 +292,8 @@ void imap_cmd_status(struct imap_server *s);
 bool imap_list_run(struct imap_server *s);
 void imap_list_begin(struct imap_server *s);
 void imap_list_clear(struct imap_server *s);
-void imap_put_mailbox(struct buf *out, struct slice utf8);
+/* In modified UTF-7, or for who enabled it in UTF-8. */
+void imap_put_mailbox(struct imap_server *s, struct slice utf8);
 bool imap_pattern_matches(struct slice pattern, struct slice name, char delimiter);
 
 /* server_metadata.c */
@@ -299,5 +334,19 @@ void imap_cmd_search(struct imap_server *s);
 bool imap_search_run(struct imap_server *s);
 void imap_search_content(struct imap_server *s, const struct imap_content *c);
 void imap_search_clear(struct imap_server *s);
+
+/* server_result.c */
+/* "RETURN (MIN MAX) " before the keys, or nothing. */
+bool imap_take_return(struct imap_server *s);
+bool imap_take_partial(struct imap_server *s, struct imap_partial *p);
+/* Which of `n` results it names: from `*from` up to, not including, `*to`. */
+void imap_partial_of(const struct imap_partial *p, size_t n, size_t *from, size_t *to);
+/* The message of that index fits. False: no memory, the session ends. */
+bool imap_search_hit(struct imap_server *s, size_t index);
+/* Tell the results piece by piece, then end the command; true when done. */
+bool imap_search_tell(struct imap_server *s);
+void imap_saved_forget(struct imap_server *s);
+/* What is left of the saved UIDs, as UIDs or sequence numbers, in the command's arena. */
+bool imap_saved_set(struct imap_server *s, bool is_uid, struct imap_set *out);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/ascii.h"
 #include "base/attr.h"
 #include "base/utf7.h"
+#include "base/utf8.h"
 #include "imap/server_impl.h"
 
 static const struct {
@@ -26,12 +27,25 @@ static const struct {
     {IMAP_USE_TRASH, S_INIT("\\Trash")},
 };
 
-void imap_put_mailbox(struct buf *out, struct slice utf8) {
+void imap_put_mailbox(struct imap_server *s, struct slice utf8) {
     struct buf b;
 
+    if (s->enabled & ON_UTF8 && utf8_valid(utf8)) {
+        if (utf8_is_ascii(utf8)) {
+            imap_put_astring(&s->out, utf8);
+            return;
+        }
+        buf_addc(&s->out, '"');
+        for (size_t i = 0; i < utf8.n; i++) {
+            if (utf8.p[i] == '"' || utf8.p[i] == '\\') buf_addc(&s->out, '\\');
+            buf_addc(&s->out, utf8.p[i]);
+        }
+        buf_addc(&s->out, '"');
+        return;
+    }
     buf_init(&b, 4 * IMAP_MAILBOX_NAME_MAX);
     if (!utf7_put(&b, utf8)) buf_reset(&b); // the host's name is not UTF-8
-    imap_put_astring(out, buf_slice(&b));
+    imap_put_astring(&s->out, buf_slice(&b));
     buf_release(&b);
 }
 
@@ -155,7 +169,7 @@ static bool put_pattern(struct imap_server *s, struct slice reference, struct sl
     buf_add(&b, reference);
     buf_add(&b, pattern);
     whole = buf_slice(&b);
-    if (!b.bad && utf7_get(&d, whole)) whole = buf_slice(&d);
+    if (!b.bad && !(s->enabled & ON_UTF8) && utf7_get(&d, whole)) whole = buf_slice(&d);
     if (!b.bad) l->patterns[l->n_patterns] = arena_copy(&s->arena, whole);
     if (!b.bad && l->patterns[l->n_patterns].p) l->n_patterns++;
     buf_release(&b);
@@ -357,7 +371,7 @@ static void put_item(struct imap_server *s, size_t i, bool has_hidden) {
     buf_add(&s->out, S(") "));
     imap_put_nstring(&s->out, slice_of(&s->cfg.delimiter, 1));
     buf_addc(&s->out, ' ');
-    imap_put_mailbox(&s->out, m->name);
+    imap_put_mailbox(s, m->name);
     if (has_hidden) {
         bool is_both = (l->select & SELECT_SUBSCRIBED) && (l->select & SELECT_SPECIAL);
 
@@ -423,6 +437,9 @@ static const struct {
     {IMAP_STATUS_UNSEEN, S_INIT("UNSEEN")},
     {IMAP_STATUS_SIZE, S_INIT("SIZE")},
     {IMAP_STATUS_HIGHESTMODSEQ, S_INIT("HIGHESTMODSEQ")},
+    {IMAP_STATUS_DELETED, S_INIT("DELETED")},
+    {IMAP_STATUS_APPENDLIMIT, S_INIT("APPENDLIMIT")},
+    {IMAP_STATUS_MAILBOXID, S_INIT("MAILBOXID")},
 };
 
 static bool take_status_items(struct imap_server *s) {
@@ -461,17 +478,24 @@ void imap_cmd_status(struct imap_server *s) {
 }
 
 void imap_server_status(struct imap_server *s, const struct imap_status *st) {
-    const uint64_t v[] = {st->messages, st->recent,     st->uidnext,       st->uidvalidity,
-                          st->unseen,   st->size_bytes, st->highest_modseq};
+    const uint64_t v[] = {st->messages,       st->recent,  st->uidnext,
+                          st->uidvalidity,    st->unseen,  st->size_bytes,
+                          st->highest_modseq, st->deleted, s->cfg.message_size_max};
     bool is_first = true;
 
     if (s->open != IMAP_EV_STATUS) return;
     s->open = IMAP_EV_NONE;
     buf_add(&s->out, S("* STATUS "));
-    imap_put_mailbox(&s->out, s->mailbox);
+    imap_put_mailbox(s, s->mailbox);
     buf_add(&s->out, S(" ("));
     for (size_t i = 0; i < COUNT_OF(status_items); i++) {
         if (!(s->items & status_items[i].bit)) continue;
+        if (status_items[i].bit == IMAP_STATUS_MAILBOXID) {
+            buf_addf(&s->out, is_first ? "MAILBOXID (%.*s)" : " MAILBOXID (%.*s)",
+                     SP(st->mailboxid));
+            is_first = false;
+            continue;
+        }
         buf_addf(&s->out, is_first ? "%.*s %llu" : " %.*s %llu", SP(status_items[i].name),
                  (unsigned long long)v[i]);
         is_first = false;

@@ -121,7 +121,7 @@ void imap_server_annotation(struct imap_server *s, struct slice name, struct sli
     }
     if (!g->told) {
         buf_add(&s->out, S("* METADATA "));
-        if (s->mailbox.n) imap_put_mailbox(&s->out, s->mailbox);
+        if (s->mailbox.n) imap_put_mailbox(s, s->mailbox);
         else buf_add(&s->out, S("\"\""));
         buf_add(&s->out, S(" ("));
     } else {

@@ -10,6 +10,8 @@ static const struct {
 } features[] = {
     {S_INIT("CONDSTORE"), ON_CONDSTORE},
     {S_INIT("QRESYNC"), ON_CONDSTORE | ON_QRESYNC},
+    {S_INIT("UTF8=ACCEPT"), ON_UTF8},         // RFC 6855
+    {S_INIT("IMAP4rev2"), ON_REV2 | ON_UTF8}, // RFC 9051
 };
 
 void imap_enable(struct imap_server *s, unsigned what) {
@@ -108,6 +110,10 @@ bool imap_take_fetch_modifiers(struct imap_server *s) {
             f->has_since = true;
         } else if (slice_ieq(word, S("VANISHED"))) {
             f->wants_vanished = true;
+        } else if (slice_ieq(word, S("PARTIAL"))) {
+            if (!s->is_uid) return refuse(s, "PARTIAL needs UID FETCH");
+            if (!imap_take_sp(&s->cur) || !imap_take_partial(s, &f->partial)) return false;
+            f->has_partial = true;
         } else {
             return refuse(s, "Unknown modifier of FETCH");
         }
@@ -240,7 +246,7 @@ void imap_server_vanished(struct imap_server *s, const uint32_t *uids, size_t n,
     bool is_fetch = slice_ieq(s->verb, S("FETCH"));
     struct imap_set *known = is_fetch ? &s->fetch.set : &s->resync_known;
     struct imap_range all = {1, s->uidnext > 1 ? s->uidnext - 1 : 1};
-    struct imap_set every = {&all, 1};
+    struct imap_set every = {.v = &all, .n = 1};
 
     if (s->open != IMAP_EV_VANISHED) return;
     s->open = IMAP_EV_NONE;

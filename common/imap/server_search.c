@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "base/ascii.h"
 #include "base/attr.h"
 #include "base/utf8.h"
@@ -18,6 +20,13 @@ enum key {
     KEY_SENTBEFORE,
     KEY_SENTON,
     KEY_SENTSINCE,
+    KEY_SAVEDBEFORE,
+    KEY_SAVEDON,
+    KEY_SAVEDSINCE,
+    KEY_OLDER,
+    KEY_YOUNGER,
+    KEY_MODSEQ,
+    KEY_EMAILID,
     KEY_HEADER,
     KEY_BODY,
     KEY_TEXT,
@@ -154,6 +163,15 @@ static const struct simple {
     {S_INIT("SENTBEFORE"), KEY_SENTBEFORE, 0, 0, NULL},
     {S_INIT("SENTON"), KEY_SENTON, 0, 0, NULL},
     {S_INIT("SENTSINCE"), KEY_SENTSINCE, 0, 0, NULL},
+    {S_INIT("SAVEDBEFORE"), KEY_SAVEDBEFORE, 0, 0, NULL},
+    {S_INIT("SAVEDON"), KEY_SAVEDON, 0, 0, NULL},
+    {S_INIT("SAVEDSINCE"), KEY_SAVEDSINCE, 0, 0, NULL},
+    {S_INIT("SAVEDATESUPPORTED"), KEY_ALL, 0, 0, NULL},
+    {S_INIT("OLDER"), KEY_OLDER, 0, 0, NULL},
+    {S_INIT("YOUNGER"), KEY_YOUNGER, 0, 0, NULL},
+    {S_INIT("MODSEQ"), KEY_MODSEQ, 0, 0, NULL},
+    {S_INIT("EMAILID"), KEY_EMAILID, 0, 0, NULL},
+    {S_INIT("THREADID"), KEY_EMAILID, 0, 0, "t"}, /* no message has one */
     {S_INIT("UID"), KEY_UID, 0, 0, NULL},
     {S_INIT("OR"), KEY_OR, 0, 0, NULL},
     {S_INIT("NOT"), KEY_NOT, 0, 0, NULL},
@@ -180,6 +198,22 @@ static bool take_keyword(struct parse *p, struct search_key *k, bool is_unset) {
     return k->what != KEY_NOT || k->children;
 }
 
+/* 'MODSEQ ["/flags/\\Seen" all] n' (RFC 7162 3.1.5); a message has one for all its metadata. */
+static bool take_modseq(struct parse *p, struct search_key *k) {
+    struct imap_cursor *c = &p->s->cur;
+    struct slice name;
+
+    if (!imap_take_sp(c)) return false;
+    if (c->in.n && c->in.p[0] == '"') {
+        if (!imap_take_string(c, &name) || !imap_take_sp(c) || !imap_take_word(c, &name) ||
+            !imap_take_sp(c))
+            return false;
+    }
+    p->s->search.has_modseq = true;
+    imap_enable(p->s, ON_CONDSTORE);
+    return imap_take_number(c, INT64_MAX, &k->number);
+}
+
 static bool take_arguments(struct parse *p, const struct simple *e, struct search_key *k,
                            unsigned depth) {
     struct imap_cursor *c = &p->s->cur;
@@ -202,6 +236,17 @@ static bool take_arguments(struct parse *p, const struct simple *e, struct searc
     case KEY_SENTBEFORE:
     case KEY_SENTON:
     case KEY_SENTSINCE: return imap_take_sp(c) && imap_take_date(c, &k->day);
+    case KEY_SAVEDBEFORE:
+    case KEY_SAVEDON:
+    case KEY_SAVEDSINCE: return imap_take_sp(c) && imap_take_date(c, &k->day);
+    case KEY_OLDER:
+    case KEY_YOUNGER:
+        return imap_take_sp(c) && imap_take_number(c, UINT32_MAX, &k->number) && k->number > 0;
+    case KEY_MODSEQ: return take_modseq(p, k);
+    case KEY_EMAILID:
+        if (!imap_take_sp(c) || !imap_take_astring(c, &k->text)) return false;
+        if (e->header) k->text = S(" ");
+        return true;
     case KEY_UID: return imap_take_sp(c) && take_set(p, k, true);
     case KEY_NOT: return imap_take_sp(c) && (k->children = take_key(p, depth + 1)) != NULL;
     case KEY_OR:
@@ -236,7 +281,7 @@ static struct search_key *take_key(struct parse *p, unsigned depth) {
         k = take_and(p, depth + 1);
         return k && imap_take(c, ')') ? k : NULL;
     }
-    if (c->in.n && (ascii_is_digit(c->in.p[0]) || c->in.p[0] == '*')) {
+    if (c->in.n && (ascii_is_digit(c->in.p[0]) || c->in.p[0] == '*' || c->in.p[0] == '$')) {
         k = new_key(p, KEY_SEQ);
         return k && take_set(p, k, false) ? k : NULL;
     }
@@ -257,6 +302,10 @@ void imap_cmd_search(struct imap_server *s) {
 
     if (!imap_take_sp(&s->cur)) {
         imap_finish_bad(s, "Missing search keys.");
+        return;
+    }
+    if (!imap_take_return(s)) {
+        imap_finish_bad(s, s->cur.why);
         return;
     }
     save = s->cur;
@@ -280,7 +329,6 @@ void imap_cmd_search(struct imap_server *s) {
     }
     s->search.is_uid = s->is_uid;
     s->search.index = 0;
-    buf_add(&s->out, S("* SEARCH"));
     s->job = JOB_SEARCH;
 }
 
@@ -292,6 +340,7 @@ struct subject {
     size_t index;
     const struct imap_content *content; /* NULL: not fetched yet */
     unsigned need;                      /* what of it would have decided */
+    unsigned has;                       /* what of it was asked for */
     bool has_text;                      /* s->search.text is filled */
 };
 
@@ -411,6 +460,23 @@ static enum truth eval(struct subject *x, const struct search_key *k) {
         return truth(k->what == KEY_BEFORE ? day_of(date) < k->day
                      : k->what == KEY_ON   ? day_of(date) == k->day
                                            : day_of(date) >= k->day);
+    case KEY_OLDER:
+    case KEY_YOUNGER:
+        if (date == IMAP_DATE_UNKNOWN) return open_for(x, IMAP_NEED_DATE);
+        return truth((k->what == KEY_OLDER) == (date <= x->s->wall - (wall_t)k->number));
+    case KEY_MODSEQ: return truth(m->modseq >= k->number);
+    case KEY_SAVEDBEFORE:
+    case KEY_SAVEDON:
+    case KEY_SAVEDSINCE:
+        if (!(x->has & IMAP_NEED_SAVEDATE)) return open_for(x, IMAP_NEED_SAVEDATE);
+        if (x->content->save_date) date = x->content->save_date; // RFC 8514 4.3: else INTERNALDATE
+        else if (date == IMAP_DATE_UNKNOWN) return open_for(x, IMAP_NEED_DATE);
+        return truth(k->what == KEY_SAVEDBEFORE ? day_of(date) < k->day
+                     : k->what == KEY_SAVEDON   ? day_of(date) == k->day
+                                                : day_of(date) >= k->day);
+    case KEY_EMAILID:
+        if (!(x->has & IMAP_NEED_EMAILID)) return open_for(x, IMAP_NEED_EMAILID);
+        return truth(x->content->emailid.n && slice_eq(x->content->emailid, k->text));
     case KEY_AND: return eval_list(x, k->children, TRUTH_NO);
     case KEY_OR: return eval_list(x, k->children, TRUTH_YES);
     case KEY_NOT: t = eval(x, k->children); return t == TRUTH_OPEN ? t : truth(t == TRUTH_NO);
@@ -437,60 +503,54 @@ static enum truth eval(struct subject *x, const struct search_key *k) {
     }
 }
 
-static void hit(struct imap_server *s) {
-    struct search_state *q = &s->search;
-
-    buf_addf(&s->out, " %zu", q->is_uid ? (size_t)s->msgs[q->index].uid : q->index + 1);
-}
-
 bool imap_search_run(struct imap_server *s) {
     struct search_state *q = &s->search;
 
-    for (; q->index < s->n_msgs; q->index++) {
+    for (; !q->is_telling && q->index < s->n_msgs; q->index++) {
         struct subject x = {.s = s, .index = q->index};
-        enum truth t;
+        enum truth t = eval(&x, q->root);
 
-        if (!imap_out_has_room(s)) return false;
-        t = eval(&x, q->root);
-        if (q->wants_all) x.need |= IMAP_NEED_BYTES;
         if (t == TRUTH_OPEN) {
             struct imap_event *ev = imap_ask(s, IMAP_EV_NEED_MESSAGE);
+
             ev->uid = s->msgs[q->index].uid;
-            ev->items = x.need;
+            ev->items = q->asked |= x.need;
             /* Whatever else is asked for it after all is there then. */
-            if (x.need & IMAP_NEED_BYTES && s->msgs[q->index].internal_date == IMAP_DATE_UNKNOWN)
-                ev->items |= IMAP_NEED_DATE;
+            if (q->asked & IMAP_NEED_BYTES && s->msgs[q->index].internal_date == IMAP_DATE_UNKNOWN)
+                ev->items = q->asked |= IMAP_NEED_DATE;
             return false;
         }
-        if (t == TRUTH_YES) hit(s);
+        if (t == TRUTH_YES && !imap_search_hit(s, q->index)) return false;
     }
-    buf_add(&s->out, S("\r\n"));
-    imap_finish(s, "OK", S(""), S("Search completed."));
-    return true;
+    return imap_search_tell(s);
 }
 
 void imap_search_content(struct imap_server *s, const struct imap_content *c) {
     struct search_state *q = &s->search;
 
     if (c) { // evaluated at once, so nothing is held
-        struct subject x = {.s = s, .index = q->index, .content = c};
+        struct subject x = {.s = s, .index = q->index, .content = c, .has = q->asked};
         enum truth t = eval(&x, q->root);
 
-        if (t == TRUTH_YES) hit(s);
+        if (t == TRUTH_YES && !imap_search_hit(s, q->index)) return;
         imap_tell(s, IMAP_EV_MESSAGE_DONE)->uid = s->msgs[q->index].uid;
-        if (t == TRUTH_OPEN) { // decided by something else: ask for all there is
-            q->wants_all = true;
+        if (t == TRUTH_OPEN &&
+            (x.need & ~q->asked)) { // decided by something else: ask for that too
+            q->asked |= x.need;
             return;
         }
     }
-    q->wants_all = false;
+    q->asked = 0;
     q->index++;
 }
 
 void imap_search_clear(struct imap_server *s) {
-    s->search.root = NULL;
-    buf_release(&s->search.fold);
-    buf_reset(&s->search.fold);
-    buf_release(&s->search.text);
-    buf_reset(&s->search.text);
+    struct buf fold = s->search.fold, text = s->search.text;
+
+    free(s->search.hits);
+    buf_release(&fold);
+    buf_reset(&fold);
+    buf_release(&text);
+    buf_reset(&text);
+    s->search = (struct search_state){.fold = fold, .text = text};
 }

@@ -7,6 +7,7 @@ enum { STEP_GONE, STEP_FRESH, STEP_FLAGS, STEP_END, VANISHED_LINE = 500 };
 void imap_view_clear(struct imap_server *s) {
     imap_rows_drop(s->rows);
     s->rows = NULL;
+    imap_saved_forget(s);
     free(s->fresh);
     free(s->gone);
     free(s->going);
@@ -77,7 +78,8 @@ static size_t find_exact(const struct imap_server *s, uint32_t uid) {
     return i < s->n_msgs && s->msgs[i].uid == uid ? i : SIZE_MAX;
 }
 
-bool imap_view_resolve(const struct imap_server *s, struct imap_set *set, bool is_uid) {
+bool imap_view_resolve(struct imap_server *s, struct imap_set *set, bool is_uid) {
+    if (set->is_saved) return imap_saved_set(s, is_uid, set);
     imap_set_resolve(set, is_uid ? imap_view_last_uid(s) : (uint32_t)s->n_msgs);
     return is_uid || imap_set_max(set) <= s->n_msgs;
 }
@@ -299,12 +301,14 @@ static bool tell_fresh(struct imap_server *s) {
     s->rows->n = s->n_msgs;
     s->n_fresh = 0;
     for (size_t i = 0; i < s->n_msgs; i++) recent += (s->msgs[i].flags & IMAP_RECENT) != 0;
-    buf_addf(&s->out, "* %zu EXISTS\r\n* %zu RECENT\r\n", s->n_msgs, recent);
+    buf_addf(&s->out, "* %zu EXISTS\r\n", s->n_msgs);
+    if (!(s->enabled & ON_REV2)) buf_addf(&s->out, "* %zu RECENT\r\n", recent);
     return true;
 }
 
 void imap_view_put_flags(struct imap_server *s, uint64_t flags) {
     buf_add(&s->out, S("FLAGS ("));
+    if (s->enabled & ON_REV2) flags &= ~IMAP_RECENT;
     imap_flags_put(&s->out, flags, &s->keywords);
     buf_addc(&s->out, ')');
 }

@@ -20,6 +20,10 @@ bool imap_take_set(struct imap_cursor *c, size_t max, struct imap_set *out) {
 
     for (; at < c->in.n && c->in.p[at] != ' ' && c->in.p[at] != ')'; at++) n += c->in.p[at] == ',';
     *out = (struct imap_set){0};
+    if (imap_take(c, '$')) {
+        out->is_saved = true;
+        return true;
+    }
     if (n > max || !(out->v = arena_new(c->arena, n * sizeof *out->v))) {
         c->why = "sequence set too large";
         return false;

@@ -16,9 +16,10 @@ struct imap_range {
 struct imap_set {
     struct imap_range *v;
     size_t n;
+    bool is_saved; /* "$": what SEARCH saved (RFC 5182); the ranges are found by who resolves it */
 };
 
-/* Take "1:5,7,9:*" off the cursor: at most `max` ranges, numbers 1..2^32-1. */
+/* Take "1:5,7,9:*" or "$" off the cursor: at most `max` ranges, numbers 1..2^32-1. */
 bool imap_take_set(struct imap_cursor *c, size_t max, struct imap_set *out);
 /* Replace "*" by `star` (the highest number there is), put every range the right way round, sort
  * and join. With `star` 0 (nothing there) ranges that hold a star are dropped. In place. */

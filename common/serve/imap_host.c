@@ -9,13 +9,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "crypto/hash.h"
+#include "imap/preview.h"
 #include "imap/render.h"
 #include "imap/server.h"
 #include "serve/server.h"
 #include "store/annotation.h"
 #include "store/store.h"
+#include "sys/clock.h"
 
 enum {
+    MAILBOXID_MAX = 16,
+    TEXT_KINDS = 5,       /* texts about a message that the index keeps */
     CHANGES_MAX = 32,     /* rounds of looking for a change that made another one */
     BLIND_POLL_MS = 10000 /* IDLE without inotify: look this often, when something wakes us */
 };
@@ -49,7 +54,7 @@ struct imap_host {
     /* the message that the engine holds */
     struct message message;
     bool is_open;
-    struct buf envelope, body, structure;
+    struct buf text[TEXT_KINDS];
 };
 
 static struct slice peer_name(const struct session *s, char out[ADDR_TEXT_MAX]) {
@@ -85,9 +90,7 @@ static void refuse(struct imap_host *h, const struct err *e, struct slice missin
 static void close_message(struct imap_host *h) {
     if (h->is_open) message_close(&h->message);
     h->is_open = false;
-    buf_release(&h->envelope);
-    buf_release(&h->body);
-    buf_release(&h->structure);
+    for (size_t i = 0; i < TEXT_KINDS; i++) buf_release(&h->text[i]);
 }
 
 static void close_box(struct imap_host *h) {
@@ -204,8 +207,16 @@ static bool is_selected(const struct imap_host *h, struct slice name) {
     return h->box && h->name && slice_eq(name, slice_str(h->name));
 }
 
+/* No two mailboxes of an account ever have the same UIDVALIDITY, and a renamed one keeps its own.
+ */
+static struct slice mailboxid(uint32_t uidvalidity, char out[MAILBOXID_MAX]) {
+    snprintf(out, MAILBOXID_MAX, "F%08x", uidvalidity);
+    return slice_str(out);
+}
+
 static void on_select(struct imap_host *h, const struct imap_event *ev) {
     struct imap_mailbox_info info = {.is_read_only = ev->is_read_only};
+    char id[MAILBOXID_MAX];
     struct err e = {0};
 
     close_box(h);
@@ -219,6 +230,7 @@ static void on_select(struct imap_host *h, const struct imap_event *ev) {
     info.n_keywords = mailbox_keywords(h->box, &info.keywords);
     info.uidvalidity = mailbox_uidvalidity(h->box);
     info.uidnext = mailbox_uidnext(h->box);
+    info.mailboxid = mailboxid(info.uidvalidity, id);
     info.highest_modseq = mailbox_highest_modseq(h->box);
     info.no_new_keywords = info.n_keywords >= STORE_KEYWORDS_MAX;
     h->name = strndup(ev->mailbox.p, ev->mailbox.n);
@@ -300,6 +312,7 @@ static enum err_code size_of(struct imap_host *h, struct slice name, uint64_t *s
 
 static void on_status(struct imap_host *h, const struct imap_event *ev) {
     struct mailbox_status st;
+    char id[MAILBOXID_MAX];
     uint64_t size = 0;
     struct err e = {0};
 
@@ -308,13 +321,24 @@ static void on_status(struct imap_host *h, const struct imap_event *ev) {
         refuse(h, &e, S("NONEXISTENT"));
         return;
     }
-    imap_server_status(h->engine, &(struct imap_status){.messages = st.messages,
-                                                        .recent = st.recent,
-                                                        .uidnext = st.uidnext,
-                                                        .uidvalidity = st.uidvalidity,
-                                                        .unseen = st.unseen,
-                                                        .size_bytes = size,
-                                                        .highest_modseq = st.highest_modseq});
+    imap_server_status(h->engine,
+                       &(struct imap_status){.messages = st.messages,
+                                             .recent = st.recent,
+                                             .uidnext = st.uidnext,
+                                             .uidvalidity = st.uidvalidity,
+                                             .unseen = st.unseen,
+                                             .size_bytes = size,
+                                             .highest_modseq = st.highest_modseq,
+                                             .deleted = st.deleted,
+                                             .mailboxid = mailboxid(st.uidvalidity, id)});
+}
+
+static void tell_created(struct imap_host *h, struct slice name) {
+    struct mailbox_status st;
+    char id[MAILBOXID_MAX];
+
+    if (mailbox_status(h->store, name, &st, NULL) != OK) imap_server_ok(h->engine);
+    else imap_server_created(h->engine, mailboxid(st.uidvalidity, id));
 }
 
 static void on_mailbox(struct imap_host *h, const struct imap_event *ev) {
@@ -332,7 +356,8 @@ static void on_mailbox(struct imap_host *h, const struct imap_event *ev) {
     case IMAP_EV_SUBSCRIBE: code = store_subscribe(h->store, ev->mailbox, true, &e); break;
     default: code = store_subscribe(h->store, ev->mailbox, false, &e); break;
     }
-    if (code == OK) imap_server_ok(h->engine);
+    if (code == OK && ev->type == IMAP_EV_CREATE) tell_created(h, ev->mailbox);
+    else if (code == OK) imap_server_ok(h->engine);
     else refuse(h, &e, S("NONEXISTENT"));
 }
 
@@ -521,20 +546,36 @@ static void on_append_end(struct imap_host *h, const struct imap_event *ev) {
 static struct text_kind {
     unsigned need;
     struct slice key;
-} const text_kinds[] = {
+} const text_kinds[TEXT_KINDS] = {
     {IMAP_NEED_ENVELOPE, S_INIT("imap-envelope-1")},
     {IMAP_NEED_BODY, S_INIT("imap-body-1")},
     {IMAP_NEED_BODYSTRUCTURE, S_INIT("imap-structure-1")},
+    {IMAP_NEED_PREVIEW, S_INIT("imap-preview-1")},
+    {IMAP_NEED_EMAILID, S_INIT("imap-emailid-1")},
 };
-enum { TEXT_KINDS = sizeof text_kinds / sizeof *text_kinds };
+
+/* Of the content, so that copies have the same one and it survives the index (RFC 8474 5.1). */
+static bool put_emailid(struct buf *out, struct slice bytes) {
+    uint8_t sum[SHA256_SIZE];
+
+    if (!hash_sha256(bytes, sum)) return false;
+    buf_addc(out, 'M');
+    for (size_t i = 0; i < 16; i++) buf_addf(out, "%02x", sum[i]);
+    return !out->bad;
+}
 
 static bool render(unsigned need, struct buf *out, struct slice bytes) {
-    if (need == IMAP_NEED_ENVELOPE) return imap_put_envelope(out, bytes);
-    return need == IMAP_NEED_BODY ? imap_put_body(out, bytes) : imap_put_bodystructure(out, bytes);
+    switch (need) {
+    case IMAP_NEED_ENVELOPE: return imap_put_envelope(out, bytes);
+    case IMAP_NEED_BODY: return imap_put_body(out, bytes);
+    case IMAP_NEED_PREVIEW: return imap_put_preview(out, bytes);
+    case IMAP_NEED_EMAILID: return put_emailid(out, bytes);
+    default: return imap_put_bodystructure(out, bytes);
+    }
 }
 
 static void on_need(struct imap_host *h, const struct imap_event *ev) {
-    struct buf *text[TEXT_KINDS] = {&h->envelope, &h->body, &h->structure};
+    struct buf *text = h->text;
     struct imap_content content = {0};
     unsigned missing = ev->items;
 
@@ -544,12 +585,16 @@ static void on_need(struct imap_host *h, const struct imap_event *ev) {
         return;
     }
     for (size_t i = 0; i < TEXT_KINDS; i++) {
-        buf_init(text[i], IMAP_ITEM_MAX);
+        buf_init(&text[i], IMAP_ITEM_MAX);
         if (!(ev->items & text_kinds[i].need)) continue;
-        if (mailbox_cache_get(h->box, ev->uid, text_kinds[i].key, text[i]) && text[i]->n &&
-            !text[i]->bad)
+        if (mailbox_cache_get(h->box, ev->uid, text_kinds[i].key, &text[i]) && text[i].n &&
+            !text[i].bad)
             missing &= ~text_kinds[i].need;
-        else buf_reset(text[i]);
+        else buf_reset(&text[i]);
+    }
+    if (missing & IMAP_NEED_SAVEDATE) {
+        missing &= ~(unsigned)IMAP_NEED_SAVEDATE;
+        content.save_date = mailbox_saved(h->box, ev->uid);
     }
     if (missing & IMAP_NEED_DATE) {
         missing &= ~(unsigned)IMAP_NEED_DATE;
@@ -575,13 +620,16 @@ static void on_need(struct imap_host *h, const struct imap_event *ev) {
     for (size_t i = 0; i < TEXT_KINDS; i++) {
         if (!(missing & text_kinds[i].need)) continue;
         /* What cannot be rendered is left to the engine, which says so in its own way. */
-        if (!render(text_kinds[i].need, text[i], content.bytes) || text[i]->bad) buf_reset(text[i]);
-        else if (text[i]->n <= STORE_CACHE_MAX)
-            mailbox_cache_put(h->box, ev->uid, text_kinds[i].key, buf_slice(text[i]));
+        if (!render(text_kinds[i].need, &text[i], content.bytes) || text[i].bad)
+            buf_reset(&text[i]);
+        else if (text[i].n <= STORE_CACHE_MAX)
+            mailbox_cache_put(h->box, ev->uid, text_kinds[i].key, buf_slice(&text[i]));
     }
-    content.envelope = buf_slice(&h->envelope);
-    content.body = buf_slice(&h->body);
-    content.bodystructure = buf_slice(&h->structure);
+    content.envelope = buf_slice(&text[0]);
+    content.body = buf_slice(&text[1]);
+    content.bodystructure = buf_slice(&text[2]);
+    content.preview = buf_slice(&text[3]);
+    content.emailid = buf_slice(&text[4]);
     imap_server_message(h->engine, &content);
 }
 
@@ -689,6 +737,7 @@ static void events(struct session *s, mono_t now) {
     struct imap_host *h = s->host;
     struct imap_event ev;
 
+    imap_server_wall(h->engine, clock_wall());
     if (h->is_checking && h->login->is_done) after_login(h);
     if (h->is_idle) look_while_idle(h, now);
     while (!s->waits && imap_server_next(h->engine, &ev)) answer(h, &ev, now);

@@ -720,6 +720,7 @@ enum err_code mailbox_status(struct store *s, struct slice name, struct mailbox_
     for (size_t i = 0; i < m->n; i++) {
         out->recent += m->f[i].in_new;
         out->unseen += !(m->v[i].flags & STORE_SEEN);
+        out->deleted += (m->v[i].flags & STORE_DELETED) != 0;
         if (m->v[i].size_bytes != STORE_SIZE_UNKNOWN) out->size_bytes += m->v[i].size_bytes;
     }
     mailbox_close(m);

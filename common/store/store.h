@@ -272,6 +272,7 @@ void store_append_abort(struct store_append *a);
 
 struct mailbox_status {
     uint32_t messages, recent, unseen, uidnext, uidvalidity;
+    uint32_t deleted;    /* that are \Deleted */
     uint64_t size_bytes; /* sum of the known sizes on the wire */
     uint64_t highest_modseq;
 };

@@ -126,3 +126,42 @@ c("STATUS Drafts (MESSAGES)"); assert c.told("MESSAGES 1"), c.last
 assert [x for x in c("UID FETCH 1:* FLAGS")] and len(c.last) == 1, c.last
 PY
 }
+
+@test "previews, ids and save dates are there, and a copy keeps its id" {
+    story <<'PY'
+deliver("From: a@a.test\nSubject: s\nContent-Type: text/html; charset=utf-8\n\n"
+        "<html><head><title>no</title><style>p {x}</style></head><body><!-- no -->"
+        "<p>Gr&uuml;&#223;e &amp; <b>more</b>&nbsp;text\n  here</p><script>no</script></body></html>\n")
+deliver("From: a@a.test\n\n> quoted\n\nfirst   line\nsecond\n" + "word " * 100 + "\n")
+deliver("From: a@a.test\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAECAw==\n")
+c("SELECT INBOX")
+rows = c("FETCH 1:3 (PREVIEW EMAILID SAVEDATE)")
+text = [re.search(r'PREVIEW (?:\{\d+\}\r\n|")([^"]*?)"? EMAILID', x).group(1) for x in rows]
+assert text[0] == "Gr&uuml;\u00dfe & more text here", text
+assert text[1].startswith("first line second word word") and len(text[1]) == 200, text
+assert text[2] == "", text
+assert all(re.search(r'SAVEDATE "[ 0-9]\d-', x) for x in rows), rows
+ids = [re.search(r"EMAILID \((\w+)\)", x).group(1) for x in rows]
+assert len(set(ids)) == 3
+c("COPY 2 Archive"); d("SELECT Archive")
+assert ids[1] in d("FETCH 1 (EMAILID)")[0], d.last
+assert c("SEARCH EMAILID %s" % ids[2]) == ["* SEARCH 3"], c.last
+assert c("SEARCH SAVEDBEFORE 1-Jan-2020") == ["* SEARCH"] and c("SEARCH YOUNGER 600") == ["* SEARCH 1 2 3"], c.last
+assert "\x00\x01\x02\x03" in c("FETCH 3 BINARY.PEEK[1]")[0] and "~{4}" in c.last[0], c.last
+one = code(c, "MAILBOXID") if c.told("MAILBOXID") else None
+c("CREATE Old"); made = code(c, "MAILBOXID")
+c("RENAME Old New"); c("STATUS New (MAILBOXID)")
+assert made in c.last[0], (made, c.last)
+PY
+}
+
+@test "ENABLE UTF8=ACCEPT: names are UTF-8 both ways" {
+    story <<'PY'
+c("ENABLE UTF8=ACCEPT"); c('CREATE "R&D/Gr\u00fc\u00dfe"')
+assert any('"R&D/Gr\u00fc\u00dfe"' in x for x in c('LIST "" "R&D/*"')), c.last
+assert any('"R&-D/Gr&APwA3w-e"' in x or 'R&-D/Gr&APwA3w-e' in x for x in d('LIST "" "*"')), d.last
+text = "Subject: Gr\u00fc\u00dfe\r\n\r\nUTF-8 header\r\n"
+c('APPEND "R&D/Gr\u00fc\u00dfe" UTF8 (~{%d+}\r\n%s)' % (len(text.encode()), text))
+c('SELECT "R&D/Gr\u00fc\u00dfe"'); assert c("SEARCH SUBJECT \"gr\u00dc\u00dfe\"") == ["* SEARCH 1"], c.last
+PY
+}

@@ -138,8 +138,11 @@ static inline void host_store(struct host *h, const struct imap_event *ev) {
 
 static inline void host_select(struct host *h, const struct imap_event *ev) {
     struct imap_rows *rows = imap_rows_new(HOST_MESSAGES_MAX);
-    struct imap_mailbox_info info = {
-        .uidvalidity = 7, .uidnext = h->uidnext, .highest_modseq = h->modseq, .rows = rows};
+    struct imap_mailbox_info info = {.uidvalidity = 7,
+                                     .uidnext = h->uidnext,
+                                     .highest_modseq = h->modseq,
+                                     .mailboxid = S("F7"),
+                                     .rows = rows};
 
     if (!slice_eq(ev->mailbox, S("INBOX"))) {
         imap_server_no(h->s, S("NONEXISTENT"), S("No such mailbox."));
@@ -178,7 +181,7 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
     struct imap_server *s = h->s;
     struct host_msg *m;
     struct imap_content content = {0};
-    struct imap_status st = {3, 1, h->uidnext, 7, 2, 4321, h->modseq};
+    struct imap_status st = {3, 1, h->uidnext, 7, 2, 4321, h->modseq, 1, S("F7")};
 
     if (ev->type != IMAP_EV_APPEND_DATA && h->in_append_data) {
         buf_addc(&h->log, '\n');
@@ -314,6 +317,9 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         }
         content.bytes = m->bytes;
         content.has_bytes = true;
+        content.preview = S("Gr\303\274\303\237e");
+        content.emailid = S("M1");
+        content.save_date = ev->uid == 101 ? 0 : 1600000000;
         imap_server_message(s, &content);
         break;
     case IMAP_EV_MESSAGE_DONE: buf_addf(&h->log, "message-done %u\n", ev->uid); break;

@@ -75,6 +75,7 @@ static void start(struct run *r) {
     if (r->is_started) return;
     r->is_started = true;
     r->h.s = imap_server_new(&r->cfg, r->now);
+    imap_server_wall(r->h.s, 1600001000);
     assert_non_null(r->h.s);
     pump(r);
 }
@@ -118,6 +119,7 @@ static void print_lines(char kind, struct slice s) {
         for (size_t i = 0; i < line.n; i++) {
             if (kind == 'S' && line.p[i] == '\r') printf("\\r");
             else if (kind == 'S' && line.p[i] == '\n') printf("\\n");
+            else if (kind == 'S' && line.p[i] == 0) printf("\\0");
             else if (kind == 'S' && line.p[i] == '\\' && i + 1 < line.n &&
                      strchr("rn0\\c", line.p[i + 1]))
                 printf("\\\\");
