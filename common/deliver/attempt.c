@@ -152,7 +152,15 @@ static bool may_have_arrived(const struct verdict *v) {
     return v->class == SMTP_CLASS_TEMPORARY && v->stage == SMTP_STAGE_END && v->code == 0;
 }
 
-static void fill_open(const struct attempt *a, struct open_list *l) {
+/* A recipient that was one too many for this transaction (RFC 5321 4.5.3.1.10). */
+static bool is_excess(const struct verdict *v) {
+    return v->class == SMTP_CLASS_TEMPORARY && v->stage == SMTP_STAGE_RCPT &&
+           (v->code == 452 || v->code == 552) &&
+           (v->status.cls == 0 || (v->status.subject == 5 && v->status.detail == 3) ||
+            (v->status.subject == 0 && v->status.detail == 0));
+}
+
+static void fill_open(const struct attempt *a, struct open_list *l, bool excess_only) {
     l->n = 0;
     for (size_t i = 0; i < a->count; i++) {
         const struct envelope_rcpt *r = &a->env->rcpts[a->rcpts[i]];
@@ -160,6 +168,7 @@ static void fill_open(const struct attempt *a, struct open_list *l) {
         if (a->verdicts[i].class != SMTP_CLASS_TEMPORARY && !a->verdicts[i].is_hop_failure)
             continue;
         if (may_have_arrived(&a->verdicts[i])) continue;
+        if (excess_only && !is_excess(&a->verdicts[i])) continue;
         l->at[l->n] = i;
         l->rcpts[l->n++] = (struct smtp_client_rcpt){
             .address = fit_address(&l->fit, r->address), .notify = r->notify, .orcpt = r->orcpt};
@@ -347,6 +356,30 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
     return at != SMTP_STAGE_CONNECT || code == OK;
 }
 
+/* Was somebody taken, and somebody one too many? */
+static bool is_for_more(const struct attempt *a, const struct open_list *l) {
+    bool taken = false, excess = false;
+
+    for (size_t i = 0; i < l->n; i++) {
+        taken |= a->verdicts[l->at[i]].class == SMTP_CLASS_OK;
+        excess |= is_excess(&a->verdicts[l->at[i]]);
+    }
+    return taken && excess;
+}
+
+/* Speak with one address about everybody that still hopes, in as many transactions as it wants.
+ * True: the server was talked to, and another address need not be asked. */
+static bool talk(struct courier *c, const struct route *route, const struct route_host *h,
+                 const struct addr *to, struct attempt *a, struct open_list *l, struct link *link) {
+    bool talked = try_addr(c, route, h, to, a, l, link);
+
+    while (link->is_open && is_for_more(a, l) && !(c->give_up && clock_mono() >= c->give_up)) {
+        fill_open(a, l, true);
+        try_addr(c, route, h, to, a, l, link);
+    }
+    return talked && !retry_ipv4(h, to, a);
+}
+
 static void nobody_tried(const struct route *route, struct verdict *v) {
     *v = (struct verdict){.class = SMTP_CLASS_TEMPORARY, .status = STATUS(4, 4, 1)};
     snprintf(v->text, sizeof v->text, "no host could be tried");
@@ -371,10 +404,9 @@ void attempt_run(struct courier *c, const struct route *route, struct link *link
 
         if (host->is_self || (c->give_up && clock_mono() >= c->give_up)) break;
         if (has_link) {
-            fill_open(a, &l);
+            fill_open(a, &l, false);
             if (l.n == 0) break;
-            talked =
-                try_addr(c, route, host, &link->to, a, &l, link) && !retry_ipv4(host, &link->to, a);
+            talked = talk(c, route, host, &link->to, a, &l, link);
             has_link = false;
             tried++;
             if (!talked) h--; /* its other addresses, from the first */
@@ -382,14 +414,13 @@ void attempt_run(struct courier *c, const struct route *route, struct link *link
         }
         /* A host that answered is not asked again at its other addresses. */
         for (size_t i = 0; i < host->addr_count && !talked && tried < ATTEMPT_ADDRS_MAX; i++) {
-            fill_open(a, &l);
+            fill_open(a, &l, false);
             if (l.n == 0) break;
             tried++;
             link_close(link);
             link->host = h;
             link->to = host->addrs[i];
-            talked = try_addr(c, route, host, &host->addrs[i], a, &l, link) &&
-                     !retry_ipv4(host, &host->addrs[i], a);
+            talked = talk(c, route, host, &host->addrs[i], a, &l, link);
         }
     }
     link_close(&own);

@@ -121,12 +121,7 @@ enum step smtp_reply_feed(struct smtp_reply_parser *p, struct slice *in, struct 
         }
         *in = slice_from(*in, part.n);
         if (lf == SLICE_NONE) return STEP_MORE;
-        if (p->line.n < 2 || p->line.p[p->line.n - 2] != '\r' ||
-            slice_chr(buf_slice(&p->line), '\0') != SLICE_NONE) {
-            err_set(e, ERR_SYNTAX, "the peer sent a line that does not end in CRLF");
-            return STEP_BAD;
-        }
-        buf_cut(&p->line, p->line.n - 2);
+        buf_cut(&p->line, slice_chomp(buf_slice(&p->line)).n);
         enum step r = line_done(p, out, e);
         if (r != STEP_MORE) return r;
     }

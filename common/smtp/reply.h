@@ -66,7 +66,7 @@ void smtp_reply_parser_release(struct smtp_reply_parser *p);
  *
  *   STEP_DONE  `*out` is filled; its text points into `p` and is valid until the next call
  *   STEP_MORE  all of `*in` was taken
- *   STEP_BAD   ERR_SYNTAX (no code, bare LF, NUL), ERR_LIMIT (SMTP_REPLY_*_MAX), ERR_MEMORY
+ *   STEP_BAD   ERR_SYNTAX (no code), ERR_LIMIT (SMTP_REPLY_*_MAX), ERR_MEMORY
  *
  * When the codes of the lines differ, the last one counts. Controls in the text become '?'.
  */

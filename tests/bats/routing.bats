@@ -102,6 +102,27 @@ PY
     grep -q '  deferred  ' pass
 }
 
+@test "S-12 recipients that are too many for one transaction go in the next ones, at once" {
+    free_port P
+    site a "relay 127.0.0.1:$P"
+    start one python3 "$ROOT/tests/bats/script.py" 127.0.0.1 "$P" rcpt-max=3
+    wait_for 10 test -s one.out
+    message bob@b.test | "$POSTBAG" sendmail -C a.conf -f ann@a.test u{1..8}@b.test
+    run_postbag 0 queue-run -C a.conf --all -v
+    [[ $(grep -c delivered out) == 8 && $(grep -c '^connect' one.out) == 1 ]]
+    [[ $(grep -c 'end of data' one.out) == 3 ]]
+    queue_empty a
+}
+
+@test "S-12 a reply with a bare LF or octets that are no text is a reply: nothing is sent twice" {
+    relay
+    start one python3 "$ROOT/tests/bats/script.py" 127.0.0.1 "$P" lf
+    wait_for 10 test -s one.out
+    go
+    delivered
+    [[ $(grep -c 'end of data' one.out) == 1 ]]
+}
+
 @test "S-15 a refusal that names IPv6 or the reverse name is asked again over IPv4" {
     printf '@ MX 10 mx\nmx A 127.0.0.1\nmx AAAA ::1\n' | by_mx
     start six python3 "$ROOT/tests/bats/script.py" ::1 "$P" rcpt='550 5.7.25 no PTR for your IPv6 address'

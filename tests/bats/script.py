@@ -2,7 +2,8 @@
 
 A word that begins with a digit is the banner. VERB=REPLY answers that verb so (ehlo, mail, rcpt, data, end, quit; REPLY
 "drop": closes instead); once: only the first time. silent: accepts and says nothing. slow-banner: three lines in pieces.
-drop-after=N: closes without a word after N messages. What happens is printed, line by line."""
+rcpt-max=N: 452 for more in one transaction. lf: lines of replies end
+in LF alone, and hold a NUL. drop-after=N: closes without a word after N messages. What happens is printed, line by line."""
 import socket
 import sys
 import threading
@@ -18,6 +19,10 @@ lock = threading.Lock()
 def say(what):
     with lock:
         print(what, flush=True)
+
+
+def end(reply):
+    return (reply.replace("\r", "") + " \0\n" if "lf" in words else reply + "\r\n").encode()
 
 
 def session(c):
@@ -38,24 +43,27 @@ def session(c):
     else:
         c.sendall(banner.encode() + b"\r\n")
     f = c.makefile("rb")
-    messages = 0
+    messages = rcpts = 0
     usual = {"ehlo": "250-script\r\n250 PIPELINING", "data": "354 go", "quit": "221 bye", "end": "250 kept"}
     while line := f.readline():
         say(line.decode(errors="replace").strip())
         verb = line[:4].decode(errors="replace").lower()
         reply = replies.get(verb, usual.get(verb, "250 ok"))
+        rcpts = 0 if verb == "mail" else rcpts + (verb == "rcpt")
+        if verb == "rcpt" and rcpts > int(replies.get("rcpt-max", 1000)):
+            reply = "452 4.5.3 too many recipients"
         if verb in replies and "once" in words:
             del replies[verb]
         if reply == "drop":
             break
-        c.sendall(reply.encode() + b"\r\n")
+        c.sendall(end(reply))
         if reply.startswith("421") or verb == "quit":
             break
         if verb == "data" and reply.startswith("354"):
             while (line := f.readline()) not in (b".\r\n", b""):
                 pass
             say("end of data")
-            c.sendall(replies.get("end", usual["end"]).encode() + b"\r\n")
+            c.sendall(end(replies.get("end", usual["end"])))
             messages += 1
             if messages == int(replies.get("drop-after", 0)):
                 break
