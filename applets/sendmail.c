@@ -243,6 +243,9 @@ static enum err_code prepare(struct context *ctx, const struct args *args, struc
         return err_set(e, ERR_USAGE, "no recipient: name some, or use -t");
     if (code == OK) code = submission_read(s, ctx->in, dot_ends, e);
     if (code == OK && args->recipients) code = submission_header_rcpts(s, e);
+    if (code == OK && s->unread.n && s->env.rcpt_count && !has_option(args, "eq"))
+        warnf(ctx, "no mail goes to what is not an address in: %.*s",
+              SP(slice_first(s->unread, 200)));
     if (code == OK && s->env.rcpt_count == 0)
         return err_set(e, ERR_SYNTAX, "the header names no recipient");
     if (code == OK) code = set_dsn(s, args, e);

@@ -332,8 +332,8 @@ static enum err_code encode_spool(struct smtp_host *h, struct err *e) {
 }
 
 /* What starts here and has lines or octets that not every host takes is encoded anew, unless it is
- * signed (S-4, RFC 6409 8). When it cannot be it stays as it came. Memory for this has a bound over
- * all sessions: above it a client comes again later. */
+ * signed (S-4, RFC 6409 8). When it cannot be taken apart it stays as it came. Memory for this has
+ * a bound over all sessions: above it, and without memory, a client comes again later. */
 static void make_legal(struct smtp_host *h, unsigned flags) {
     struct server *server = h->session->server;
     uint64_t size = h->spool.size;
@@ -348,9 +348,11 @@ static void make_legal(struct smtp_host *h, unsigned flags) {
                  "too many messages are encoded at this moment");
         return;
     }
-    if (encode_spool(h, &e) != OK)
+    if (encode_spool(h, &e) != OK) {
         log_event(server->log, LEVEL_WARN, "not encoded anew", "from", h->env.sender, "why",
                   slice_str(e.msg), NULL);
+        if (err_is_temporary(&e)) h->spool_err = e;
+    }
     server->encoding -= size;
 }
 

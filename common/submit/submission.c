@@ -87,13 +87,16 @@ static enum err_code add_rcpt(struct submission *s, struct slice address, struct
     return OK;
 }
 
-/* Every mailbox of an address list. `lenient`: what cannot be read is passed over (header fields).
- */
+/* Every mailbox of an address list. `lenient`: what cannot be read is passed over (header fields),
+ * and kept in `unread` for whoever tells the user. */
 static enum err_code add_list(struct submission *s, struct slice text, bool lenient,
                               struct err *e) {
     struct address_list list;
     enum err_code code = address_parse(&s->arena, text, &list, e);
 
+    if (code != OK && code != ERR_SYNTAX) return err_set(e, ERR_LIMIT, "too many addresses");
+    if (code != OK && lenient && s->unread.n == 0)
+        s->unread = arena_copy(&s->arena, slice_trim(text));
     if (code != OK && !lenient)
         return err_set(e, ERR_SYNTAX, "\"%.*s\" is not an address", SP(text));
     for (size_t i = 0; i < list.n; i++) {
@@ -275,6 +278,7 @@ enum err_code submission_header_rcpts(struct submission *s, struct err *e) {
             if (slice_ieq(f.name, is_resent ? resent[i] : plain[i]))
                 code = add_list(s, f.value, true, e);
     }
+    if (code == OK && it.limited) code = err_set(e, ERR_LIMIT, "the header has too many fields");
     return code;
 }
 
@@ -284,6 +288,12 @@ static bool is_hidden(struct slice name) {
 }
 
 /* The fields that were missing go into `added`. */
+/* The sender; of what the null sender sends it is the mail system. */
+static void put_own(struct submission *s) {
+    if (s->env.sender.n) buf_addf(&s->added, "<%.*s>\r\n", SP(s->env.sender));
+    else buf_addf(&s->added, "<MAILER-DAEMON@%s>\r\n", s->conf->hostname);
+}
+
 static void put_from(struct submission *s) {
     const struct passwd *pw = getpwuid(getuid());
     const char *name = s->full_name;
@@ -301,10 +311,11 @@ static void put_from(struct submission *s) {
         buf_init(&phrase, 4096);
         encword_put_phrase(&phrase, slice_str(name), &column);
         buf_add(&s->added, buf_slice(&phrase));
-        buf_addf(&s->added, " <%.*s>\r\n", SP(s->env.sender));
+        buf_add(&s->added, S(" "));
+        put_own(s);
         buf_release(&phrase);
     } else {
-        buf_addf(&s->added, "<%.*s>\r\n", SP(s->env.sender));
+        put_own(s);
     }
 }
 
@@ -359,7 +370,7 @@ enum err_code submission_finish(struct submission *s, struct err *e) {
     for (header_begin(&it, header); header_next(&it, &f);)
         if (!is_hidden(f.name)) buf_add(&s->head, slice_of(header.p + f.at, f.end - f.at));
     if (header_value(header, S("Date")).n == 0) buf_addf(&s->added, "Date: %s\r\n", date);
-    if (header_value(header, S("From")).n == 0 && s->env.sender.n > 0) put_from(s);
+    if (header_value(header, S("From")).n == 0) put_from(s);
     if (header_value(header, S("Message-ID")).n == 0) {
         uint8_t random[MSGID_RANDOM];
 

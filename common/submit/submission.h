@@ -32,6 +32,7 @@ struct submission {
     struct spool body;
     struct legal_scan scan; /* of header and body */
     struct envelope env;
+    struct slice unread; /* the first recipient field that could not be read whole, in `arena` */
     size_t rcpt_cap;
     uint64_t size;
     char id[QUEUE_ID_MAX];
@@ -49,7 +50,8 @@ enum err_code submission_sender(struct submission *s, const char *text, struct e
  * ENVELOPE_RCPT_MAX. */
 enum err_code submission_rcpts(struct submission *s, struct slice text, struct err *e);
 /* Those of To, Cc and Bcc, or of the first block of Resent- fields when there is one (RFC 5322
- * 3.6.6). What cannot be read is passed over. After submission_read. */
+ * 3.6.6). What cannot be read is passed over, and told by `unread`. ERR_LIMIT. After
+ * submission_read. */
 enum err_code submission_header_rcpts(struct submission *s, struct err *e);
 
 /* Read the message: lines end in LF or CRLF or both, an mbox line in front is dropped, text without

@@ -622,3 +622,23 @@ PY
     queue_run 77
     [[ $(find "$open/data/mail" -path '*/new/*' -type f | wc -l) == 2 ]]
 }
+
+@test "-t: what is not an address in the header is told, and the others get the mail; too many fields are 65" {
+    site a
+    printf 'To: b@x.test\nCc: c@x.test, <d@x.test\n\nhi\n' | run_postbag 0 sendmail -C a.conf -t
+    err_has '<d@x.test'
+    [[ $(wc -l < err) == 1 ]]
+    run_postbag 0 queue-run -C a.conf --list --json
+    json_is '[r["address"] for r in d["recipients"]] == ["b@x.test", "c@x.test"]'
+    { printf 'X: y\n%.0s' {1..5000}; printf 'To: b@x.test\n\nhi\n'; } > many
+    run_postbag 65 sendmail -C a.conf -t c@x.test < many
+    err_has 'too many fields'
+}
+
+@test "mail of the null sender has a From field" {
+    site a
+    printf 'Subject: x\n\nhi\n' | run_postbag 0 sendmail -C a.conf -f '<>' b@x.test
+    run_postbag 0 queue-run -C a.conf --list --json
+    run_postbag 0 queue-run -C a.conf --show "$(sed 's/.*"id":"\([^"]*\)".*/\1/' out)"
+    out_has 'From: <MAILER-DAEMON@mail.a.test>'
+}
