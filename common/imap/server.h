@@ -144,7 +144,8 @@ enum {
     IMAP_NEED_DATE = 1 << 5,          /* the view has IMAP_DATE_UNKNOWN */
     IMAP_NEED_PREVIEW = 1 << 6,       /* RFC 8970 */
     IMAP_NEED_EMAILID = 1 << 7,       /* RFC 8474 */
-    IMAP_NEED_SAVEDATE = 1 << 8       /* RFC 8514 */
+    IMAP_NEED_SAVEDATE = 1 << 8,      /* RFC 8514 */
+    IMAP_NEED_HEAD = 1 << 9           /* imap/head.h */
 };
 
 enum imap_event_type {
@@ -256,6 +257,7 @@ struct imap_content {
     struct slice envelope;      /* as of imap_put_envelope */
     struct slice body;          /* as of imap_put_body */
     struct slice bodystructure; /* as of imap_put_bodystructure */
+    struct slice head;          /* as of imap_put_head; empty: look at the bytes */
     struct slice preview;       /* as of imap_put_preview; empty is an answer too */
     struct slice emailid;       /* empty: there is none */
     wall_t save_date;           /* 0: not known */

@@ -2,10 +2,10 @@
 
 #include "base/ascii.h"
 #include "base/attr.h"
-#include "base/utf8.h"
+#include "imap/fold.h"
+#include "imap/head.h"
 #include "imap/server_impl.h"
 #include "mime/date.h"
-#include "mime/encword.h"
 
 enum key {
     KEY_ALL,
@@ -47,52 +47,6 @@ struct search_key {
 
 enum { DAY_S = 86400 };
 
-/* --- folding -----------------------------------------------------------------------------------
- */
-
-/* Lower case of ASCII, Latin-1, Latin Extended-A, Greek and Cyrillic: the simple mappings. */
-static uint32_t fold(uint32_t c) {
-    if (c < 128) return c >= 'A' && c <= 'Z' ? c + 32 : c;
-    if ((c >= 0xc0 && c <= 0xde && c != 0xd7) || (c >= 0x391 && c <= 0x3ab) ||
-        (c >= 0x410 && c <= 0x42f)) {
-        return c + 32;
-    }
-    if (c >= 0x400 && c <= 0x40f) return c + 80;
-    if ((c >= 0x100 && c <= 0x137) || (c >= 0x14a && c <= 0x177) || (c >= 0x460 && c <= 0x481)) {
-        return c | 1;
-    }
-    if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17e)) return c + (c & 1);
-    if (c == 0x178) return 0xff;
-    if (c == 0x3c2) return 0x3c3; // final sigma
-    return c;
-}
-
-/* Append `s` folded, every run of blanks and line ends as one space. */
-static void fold_put(struct buf *out, struct slice s) {
-    bool was_blank = false;
-
-    for (size_t i = 0; i < s.n && !out->bad;) {
-        uint32_t c;
-        size_t n = utf8_char(slice_from(s, i), &c);
-
-        if (!n) {
-            buf_addc(out, s.p[i++]);
-            was_blank = false;
-            continue;
-        }
-        i += n;
-        if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
-            if (!was_blank) buf_addc(out, ' ');
-            was_blank = true;
-            continue;
-        }
-        was_blank = false;
-        c = fold(c);
-        if (c < 128) buf_addc(out, (char)c);
-        else utf8_put(out, c);
-    }
-}
-
 /* --- parse -------------------------------------------------------------------------------------
  */
 
@@ -121,7 +75,7 @@ static bool take_text(struct parse *p, struct slice *out) {
 
     if (!imap_take_sp(&p->s->cur) || !imap_take_astring(&p->s->cur, &raw)) return false;
     buf_init(&b, 2 * raw.n + 16);
-    fold_put(&b, raw);
+    imap_fold(&b, raw);
     *out = b.n ? arena_copy(&p->s->arena, buf_slice(&b)) : S("");
     buf_release(&b);
     return true;
@@ -349,13 +303,9 @@ static bool found(struct subject *x, struct slice value, bool is_header, struct 
 
     buf_reset(b);
     if (is_header) {
-        struct buf d;
-        buf_init(&d, 4 * value.n + 64);
-        encword_decode(&d, value);
-        fold_put(b, buf_slice(&d));
-        buf_release(&d);
+        imap_fold_field(b, value);
     } else {
-        fold_put(b, value);
+        imap_fold(b, value);
     }
     return slice_find(buf_slice(b), text) != SLICE_NONE;
 }
@@ -393,14 +343,14 @@ static struct slice body_text(struct subject *x) {
         struct buf t;
 
         if (p->depth && p->parent && p->parent->is_message) {
-            fold_put(b,
-                     slice_first(slice_from(message, (size_t)p->header.at), (size_t)p->header.n));
+            imap_fold(b,
+                      slice_first(slice_from(message, (size_t)p->header.at), (size_t)p->header.n));
             buf_addc(b, '\n');
         }
         if (p->children || !slice_ieq(p->type, S("text"))) continue;
         buf_init(&t, IMAP_ITEM_MAX);
         part_text(p, message, &t);
-        fold_put(b, buf_slice(&t));
+        imap_fold(b, buf_slice(&t));
         buf_addc(b, '\n');
         buf_release(&t);
     }
@@ -425,6 +375,44 @@ static wall_t day_of(wall_t t) { return t - ((t % DAY_S) + DAY_S) % DAY_S; }
 static enum truth open_for(struct subject *x, unsigned need) {
     x->need |= need;
     return TRUTH_OPEN;
+}
+
+/* May the kept head say? */
+static bool is_in_head(const struct search_key *k) {
+    if (k->what == KEY_HEADER)
+        return imap_head_field(k->name) != IMAP_HEAD_FIELDS && slice_chr(k->text, 1) == SLICE_NONE;
+    return k->what == KEY_SENTBEFORE || k->what == KEY_SENTON || k->what == KEY_SENTSINCE;
+}
+
+/* What the kept head says; false: it does not say. */
+static bool eval_head(struct subject *x, const struct search_key *k, wall_t date, enum truth *t) {
+    enum imap_head_field f;
+    struct imap_head head;
+    wall_t day;
+
+    if (!imap_head_get(x->content->head, &head)) return false;
+    switch (k->what) {
+    case KEY_HEADER:
+        f = imap_head_field(k->name);
+        if (f == IMAP_HEAD_FIELDS || !head.field[f].is_known || slice_chr(k->text, 1) != SLICE_NONE)
+            return false;
+        *t = truth(head.field[f].is_there &&
+                   (!k->text.n || slice_find(head.field[f].text, k->text) != SLICE_NONE));
+        return true;
+    case KEY_SENTBEFORE:
+    case KEY_SENTON:
+    case KEY_SENTSINCE:
+        if (!head.has_date && date == IMAP_DATE_UNKNOWN) {
+            *t = open_for(x, IMAP_NEED_DATE);
+            return true;
+        }
+        day = day_of(head.has_date ? head.date + (wall_t)head.date_offset * 60 : date);
+        *t = truth(k->what == KEY_SENTBEFORE ? day < k->day
+                   : k->what == KEY_SENTON   ? day == k->day
+                                             : day >= k->day);
+        return true;
+    default: return false;
+    }
 }
 
 static enum truth eval(struct subject *x, const struct search_key *k);
@@ -489,6 +477,10 @@ static enum truth eval(struct subject *x, const struct search_key *k) {
         }
         return truth(k->what == KEY_LARGER ? size > k->number : size < k->number);
     default: break;
+    }
+    if (is_in_head(k)) {
+        if (!(x->has & (IMAP_NEED_HEAD | IMAP_NEED_BYTES))) return open_for(x, IMAP_NEED_HEAD);
+        if (x->has & IMAP_NEED_HEAD && eval_head(x, k, date, &t)) return t;
     }
     if (!x->content || !x->content->has_bytes) return open_for(x, IMAP_NEED_BYTES);
     switch (k->what) {

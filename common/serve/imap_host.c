@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/num.h"
 #include "crypto/hash.h"
+#include "imap/head.h"
 #include "imap/preview.h"
 #include "imap/render.h"
 #include "imap/server.h"
@@ -547,7 +549,7 @@ static struct text_kind {
     unsigned need;
     struct slice key;
 } const text_kinds[TEXT_KINDS] = {
-    {IMAP_NEED_ENVELOPE, S_INIT("imap-envelope-1")},
+    {IMAP_NEED_ENVELOPE | IMAP_NEED_HEAD, S_INIT("imap-envelope-2")},
     {IMAP_NEED_BODY, S_INIT("imap-body-1")},
     {IMAP_NEED_BODYSTRUCTURE, S_INIT("imap-structure-1")},
     {IMAP_NEED_PREVIEW, S_INIT("imap-preview-1")},
@@ -564,9 +566,32 @@ static bool put_emailid(struct buf *out, struct slice bytes) {
     return !out->bad;
 }
 
+/* Both are made from the header and wanted for all messages at once: one text, "SIZE LF" ahead. */
+static bool put_envelope_and_head(struct buf *out, struct slice bytes) {
+    struct buf envelope;
+    bool is_good;
+
+    buf_init(&envelope, IMAP_ITEM_MAX);
+    is_good = imap_put_envelope(&envelope, bytes);
+    buf_addf(out, "%zu\n", envelope.n);
+    buf_add(out, buf_slice(&envelope));
+    buf_release(&envelope);
+    return is_good && imap_put_head(out, bytes);
+}
+
+static void split_envelope(struct slice text, struct imap_content *c) {
+    struct slice size;
+    uint64_t n;
+
+    if (!slice_cut(text, '\n', &size, &text) || !num_take(&size, IMAP_ITEM_MAX, &n) || n > text.n)
+        return;
+    c->envelope = slice_first(text, (size_t)n);
+    c->head = slice_from(text, (size_t)n);
+}
+
 static bool render(unsigned need, struct buf *out, struct slice bytes) {
     switch (need) {
-    case IMAP_NEED_ENVELOPE: return imap_put_envelope(out, bytes);
+    case IMAP_NEED_ENVELOPE | IMAP_NEED_HEAD: return put_envelope_and_head(out, bytes);
     case IMAP_NEED_BODY: return imap_put_body(out, bytes);
     case IMAP_NEED_PREVIEW: return imap_put_preview(out, bytes);
     case IMAP_NEED_EMAILID: return put_emailid(out, bytes);
@@ -625,7 +650,7 @@ static void on_need(struct imap_host *h, const struct imap_event *ev) {
         else if (text[i].n <= STORE_CACHE_MAX)
             mailbox_cache_put(h->box, ev->uid, text_kinds[i].key, buf_slice(&text[i]));
     }
-    content.envelope = buf_slice(&text[0]);
+    split_envelope(buf_slice(&text[0]), &content);
     content.body = buf_slice(&text[1]);
     content.bodystructure = buf_slice(&text[2]);
     content.preview = buf_slice(&text[3]);

@@ -28,6 +28,7 @@ enum {
     Q_UNCACHE,
     Q_CACHE_PUT,
     Q_CACHE_GET,
+    Q_CACHE_EACH,
     QUERIES
 };
 
@@ -62,6 +63,8 @@ static const char *const queries[QUERIES] = {
     [Q_UNCACHE] = "DELETE FROM cache WHERE validity = ?1 AND uid = ?2",
     [Q_CACHE_PUT] =
         "INSERT OR REPLACE INTO cache (validity, uid, what, text) VALUES (?1, ?2, ?3, ?4)",
+    [Q_CACHE_EACH] = "SELECT uid, text FROM cache WHERE validity = ?1 AND uid >= ?2 AND what = ?3 "
+                     "ORDER BY uid LIMIT ?4",
     [Q_CACHE_GET] = "SELECT text FROM cache WHERE validity = ?1 AND uid = ?2 AND what = ?3",
 };
 
@@ -445,4 +448,25 @@ bool index_cache_get(struct index *ix, uint32_t validity, uint32_t uid, struct s
     sqlite.sqlite3_reset(ix->q[Q_CACHE_GET]);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) failed(ix, rc);
     return has;
+}
+
+void index_cache_each(struct index *ix, uint32_t validity, uint32_t uid, struct slice what,
+                      unsigned max, bool (*row)(void *ctx, uint32_t uid, struct slice text),
+                      void *ctx) {
+    sqlite3_stmt *q;
+    int rc;
+
+    if (!is_up(ix)) return;
+    start(ix, Q_CACHE_EACH, validity, uid);
+    q = ix->q[Q_CACHE_EACH];
+    sqlite.sqlite3_bind_text(q, 3, what.p, (int)what.n, SQLITE_STATIC);
+    sqlite.sqlite3_bind_int64(q, 4, max);
+    while ((rc = sqlite.sqlite3_step(q)) == SQLITE_ROW) {
+        struct slice text =
+            slice_of(sqlite.sqlite3_column_blob(q, 1), (size_t)sqlite.sqlite3_column_bytes(q, 1));
+
+        if (!row(ctx, (uint32_t)sqlite.sqlite3_column_int64(q, 0), text)) break;
+    }
+    sqlite.sqlite3_reset(q);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) failed(ix, rc);
 }

@@ -58,6 +58,11 @@ void index_adopt(struct index *ix, uint32_t validity, uint64_t modseq);
 void index_cache_put(struct index *ix, uint32_t validity, uint32_t uid, struct slice what,
                      struct slice text);
 void index_end(struct index *ix);
+/* The texts of `what` from `uid` on, at most `max`, in order; false of `row` ends it. The text is
+ * valid during the call. */
+void index_cache_each(struct index *ix, uint32_t validity, uint32_t uid, struct slice what,
+                      unsigned max, bool (*row)(void *ctx, uint32_t uid, struct slice text),
+                      void *ctx);
 bool index_cache_get(struct index *ix, uint32_t validity, uint32_t uid, struct slice what,
                      struct buf *out);
 

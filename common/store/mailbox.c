@@ -420,19 +420,21 @@ static void directory_times(struct mailbox *m, int64_t *new_changed, int64_t *cu
     *cur_changed = fstatat(m->fd, "cur", &st, 0) == 0 ? time_ns(&st.st_mtim) : 0;
 }
 
-/* Is the directory as the snapshot has it? Asked under the lock before a change of our own. */
+/* Is the directory as the snapshot has it? Asked under the lock before a change of our own. What
+ * somebody else did within the grain of the clock is not seen by it: after an adoption it is looked
+ * once more (scan_again_at). */
 bool mailbox_is_current(struct mailbox *m) {
     int64_t new_changed, cur_changed;
 
     directory_times(m, &new_changed, &cur_changed);
-    return cur_changed && new_changed == m->new_changed && cur_changed == m->cur_changed &&
-           !m->scan_again_at;
+    return cur_changed && new_changed == m->new_changed && cur_changed == m->cur_changed;
 }
 
 void mailbox_adopt_times(struct mailbox *m, bool was_current) {
     if (!was_current) return;
     directory_times(m, &m->new_changed, &m->cur_changed);
-    m->scan_again_at = clock_wall_us() * 1000 + ADOPTED_NS;
+    /* Not later and later while we change it again and again. */
+    if (!m->scan_again_at) m->scan_again_at = clock_wall_us() * 1000 + ADOPTED_NS;
 }
 
 bool mailbox_insert(struct mailbox *m, struct newcomer *v, size_t n, uint32_t first_uid) {
@@ -515,6 +517,7 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
 void mailbox_pause(struct mailbox *m) {
     if (!m) return;
     mailbox_cache_flush(m);
+    mailbox_ahead_free(m);
     index_close(m->index);
     m->index = NULL;
     m->has_index = false;
@@ -643,6 +646,7 @@ enum err_code mailbox_open(struct store *s, struct slice name, enum mailbox_mode
 void mailbox_free(struct mailbox *m) {
     if (!m) return;
     mailbox_cache_flush(m);
+    mailbox_ahead_free(m);
     free(m->cached);
     free(m->dirty);
     index_close(m->index);

@@ -13,6 +13,9 @@ enum {
     UIDLIST_MAX = 1 << 30,          /* bytes of postbag-uidlist */
     SMALL_MESSAGE_MAX = 256 * 1024, /* read instead of mapped */
     RENAME_TRIES_MAX = 5,           /* against another program that renames the same file */
+    AHEAD_ROWS = 256,               /* cached texts that are read at once */
+    AHEAD_BYTES_MAX = 512 * 1024,   /* of them */
+    AHEAD_WHAT_MAX = 32,            /* bytes of the name of a text that is read ahead */
     CACHE_PENDING_MAX = 200,        /* cached texts that wait for a transaction */
     DIRTY_MAX = 1000,               /* and found sizes */
     ARRIVAL_MIN = 16                /* so many that come together share a row of the index */
@@ -76,6 +79,7 @@ struct mailbox {
     int64_t scan_again_at; /* what changed in the grain of our own change shows then; 0: no need */
     bool has_index;
     struct index *index;
+    struct ahead *ahead; /* message.c; NULL: none */
     struct cached *cached;
     size_t n_cached;
 
@@ -133,6 +137,8 @@ void uidlist_compact(struct mailbox *m);
 void keywords_read(struct mailbox *m);
 /* HIGHESTMODSEQ as others left it. */
 uint64_t mailbox_noted_modseq(struct mailbox *m);
+/* Give back what was read ahead (message.c). */
+void mailbox_ahead_free(struct mailbox *m);
 enum err_code mailbox_lock(struct mailbox *m, struct err *e);
 void mailbox_unlock(struct mailbox *m);
 /* Add a line for a file, with the lock held; durable. */

@@ -253,13 +253,98 @@ uint64_t store_wire_size(struct slice stored) {
 
 /* --- cached texts ----------------------------------------------------------------------------- */
 
+/* Who asks for one message after the other is read to ahead: a text costs a fraction then. */
+struct ahead {
+    char what[AHEAD_WHAT_MAX];
+    size_t what_n;
+    uint32_t last; /* uid that was asked for last */
+    uint32_t from; /* what is in `text`: all there is from this uid ... */
+    uint32_t to;   /* ... up to this one */
+    struct buf text;
+    struct {
+        uint32_t uid;
+        size_t at, n;
+    } row[AHEAD_ROWS];
+    size_t n, next;
+    bool is_cut; /* there may be more behind `to` */
+};
+
+static bool keep_row(void *ctx, uint32_t uid, struct slice text) {
+    struct ahead *h = ctx;
+
+    if (h->n == AHEAD_ROWS || h->text.n + text.n > AHEAD_BYTES_MAX) {
+        h->is_cut = true;
+        return false;
+    }
+    h->row[h->n].uid = uid;
+    h->row[h->n].at = h->text.n;
+    h->row[h->n].n = text.n;
+    if (!buf_add(&h->text, text)) {
+        h->is_cut = true;
+        return false;
+    }
+    h->to = uid;
+    h->n++;
+    return true;
+}
+
+/* True: `*has` says whether there is such a text, and it was added. */
+static bool get_ahead(struct mailbox *m, uint32_t uid, struct slice what, struct buf *out,
+                      bool *has) {
+    struct ahead *h = m->ahead;
+    size_t i;
+    bool is_next;
+
+    if (what.n > AHEAD_WHAT_MAX) return false;
+    if (!h) {
+        h = m->ahead = calloc(1, sizeof *h);
+        if (!h) return false;
+        buf_init(&h->text, AHEAD_BYTES_MAX);
+    }
+    i = mailbox_at(m, uid);
+    is_next = i != SIZE_MAX && i > 0 && m->v[i - 1].uid == h->last &&
+              slice_eq(what, slice_of(h->what, h->what_n));
+    h->last = uid;
+    if (!is_next) {
+        memcpy(h->what, what.p, what.n);
+        h->what_n = what.n;
+        h->n = h->to = 0;
+        return false;
+    }
+    if (!h->to || uid < h->from || uid > h->to) {
+        buf_reset(&h->text);
+        h->n = h->next = 0;
+        h->from = h->to = uid;
+        h->is_cut = false;
+        index_cache_each(mailbox_index(m), m->validity, uid, what, AHEAD_ROWS + 1, keep_row, h);
+        /* What others put there meanwhile is made again rather than seen. */
+        if (!h->is_cut) h->to = UINT32_MAX;
+        else if (!h->n) return false;
+    }
+    while (h->next < h->n && h->row[h->next].uid < uid) h->next++;
+    *has = h->next < h->n && h->row[h->next].uid == uid &&
+           buf_add(out, slice_first(slice_from(buf_slice(&h->text), h->row[h->next].at),
+                                    h->row[h->next].n));
+    return true;
+}
+
+void mailbox_ahead_free(struct mailbox *m) {
+    if (!m->ahead) return;
+    buf_release(&m->ahead->text);
+    free(m->ahead);
+    m->ahead = NULL;
+}
+
 bool mailbox_cache_get(struct mailbox *m, uint32_t uid, struct slice what, struct buf *out) {
+    bool has;
+
     for (size_t i = 0; i < m->n_cached; i++) {
         const struct cached *c = &m->cached[i];
 
         if (c->uid == uid && slice_eq(slice_of(c->what, c->what_n), what))
             return buf_add(out, slice_of(c->text, c->text_n));
     }
+    if (get_ahead(m, uid, what, out, &has)) return has;
     return index_cache_get(mailbox_index(m), m->validity, uid, what, out);
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "imap/head.h"
 #include "imap/server.h"
 #include "imap/set.h"
 
@@ -23,6 +24,7 @@ struct host {
     bool is_empty;     /* mailboxes have no message */
     bool wants_tls_up; /* STARTTLS was asked */
     struct buf log;    /* one line per event */
+    struct buf head;   /* of the message that was asked for last */
     uint32_t uidnext;
     uint64_t modseq; /* the highest; each message has its own, 10 apart */
     bool in_append_data;
@@ -94,12 +96,16 @@ static inline void host_add(struct host *h, struct slice bytes, uint64_t flags, 
 static inline void host_init(struct host *h) {
     *h = (struct host){.uidnext = 101};
     buf_init(&h->log, 16 << 20);
+    buf_init(&h->head, IMAP_HEAD_MAX);
     host_add(h, slice_str(host_simple), IMAP_SEEN, 760686745);
     host_add(h, slice_str(host_mixed), IMAP_FLAGGED, 1546333200);
     host_add(h, slice_str(host_nested), IMAP_RECENT, 1600000000);
 }
 
-static inline void host_release(struct host *h) { buf_release(&h->log); }
+static inline void host_release(struct host *h) {
+    buf_release(&h->log);
+    buf_release(&h->head);
+}
 
 static inline struct host_msg *host_find(struct host *h, uint32_t uid) {
     for (size_t i = 0; i < h->n; i++) {
@@ -319,6 +325,9 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         content.has_bytes = true;
         content.preview = S("Gr\303\274\303\237e");
         content.emailid = S("M1");
+        buf_reset(&h->head);
+        imap_put_head(&h->head, m->bytes);
+        content.head = buf_slice(&h->head);
         content.save_date = ev->uid == 101 ? 0 : 1600000000;
         imap_server_message(s, &content);
         break;
