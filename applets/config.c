@@ -108,7 +108,8 @@ const struct applet applet_config = {
     .operands = "check|show",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings = "hostname domain data user listen tls tls-ca relay relay-from relay-tls resolver "
+    .settings = "hostname domain data user listen tls tls-ca relay relay-from relay-tls relay-auth "
+                "relay-token-command resolver "
                 "dnssec trust-anchor accounts "
                 "aliases drop-dir mx-port "
                 "message-size-limit queue-lifetime retry plaintext-auth log",

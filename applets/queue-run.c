@@ -510,7 +510,8 @@ const struct applet applet_queue_run = {
     .operands = "[ID...]",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings = "data hostname domain relay relay-tls destination mta-sts tls-ca resolver dnssec "
+    .settings = "data hostname domain relay relay-tls relay-auth relay-token-command destination "
+                "mta-sts tls-ca resolver dnssec "
                 "trust-anchor accounts aliases "
                 "drop-dir mx-port message-size-limit queue-lifetime retry plaintext-auth log",
     .exits = exits,

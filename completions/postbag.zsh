@@ -50,9 +50,11 @@ _postbag() {
         '--listen=[serve SERVICE there\: smtp submission submissions lmtp pop3 pop3s imap imaps]:SERVICE=ADDRESS\:PORT:_files' \
         '--tls=[certificate chain and key in PEM; none\: a self-signed pair is made]:CERT,KEY:_files' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
-        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
+        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password or access token; smtps\: TLS from the start]:\[smtps\://\]HOST\:PORT\[,USER\[,FILE\]\]:_files' \
         '--relay-from=[networks whose clients may send to elsewhere without a login, or none]:NET...:_files' \
         '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
+        '--relay-auth=[log in at the relay by plain, login, scram-sha-256, scram-sha-256-plus, oauthbearer, xoauth2, or the best (auto)]:MECHANISM:(auto plain login scram-sha-256 scram-sha-256-plus oauthbearer xoauth2)' \
+        '--relay-token-command=[program that prints an access token for the relay'\''s user (in quotes when it has arguments)]:COMMAND:_files' \
         '--resolver=[DNS server (default\: resolv.conf)]:ADDRESS\[\:PORT\]:_files' \
         '--dnssec=[trust a validating resolver'\''s word (auto), validate here (validate), or neither (off)]:MODE:(auto off validate)' \
         '--trust-anchor=[DNSSEC keys that `dnssec validate` starts from]:FILE:_files' \
@@ -116,7 +118,7 @@ _postbag() {
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
         '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:(no yes)' \
         '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
-        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
+        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password or access token; smtps\: TLS from the start]:\[smtps\://\]HOST\:PORT\[,USER\[,FILE\]\]:_files' \
         '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--config=[read settings from FILE]:FILE:_files' \
@@ -185,8 +187,10 @@ _postbag() {
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \
-        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
+        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password or access token; smtps\: TLS from the start]:\[smtps\://\]HOST\:PORT\[,USER\[,FILE\]\]:_files' \
         '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
+        '--relay-auth=[log in at the relay by plain, login, scram-sha-256, scram-sha-256-plus, oauthbearer, xoauth2, or the best (auto)]:MECHANISM:(auto plain login scram-sha-256 scram-sha-256-plus oauthbearer xoauth2)' \
+        '--relay-token-command=[program that prints an access token for the relay'\''s user (in quotes when it has arguments)]:COMMAND:_files' \
         '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
         '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:(no yes)' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
@@ -225,8 +229,10 @@ _postbag() {
         '--data=[directory of queue, mail, accounts, keys and state]:DIR:_files' \
         '--hostname=[name of this host in greetings and Received fields (default\: the system'\''s)]:NAME:_files' \
         '--domain=[domains whose mailboxes are here (default\: hostname)]:NAME...:_files' \
-        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
+        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password or access token; smtps\: TLS from the start]:\[smtps\://\]HOST\:PORT\[,USER\[,FILE\]\]:_files' \
         '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
+        '--relay-auth=[log in at the relay by plain, login, scram-sha-256, scram-sha-256-plus, oauthbearer, xoauth2, or the best (auto)]:MECHANISM:(auto plain login scram-sha-256 scram-sha-256-plus oauthbearer xoauth2)' \
+        '--relay-token-command=[program that prints an access token for the relay'\''s user (in quotes when it has arguments)]:COMMAND:_files' \
         '--destination=[mail for DOMAIN\: via=smtp\:HOST\:PORT|lmtp\:HOST\:PORT|mx tls=MODE concurrency=N rate=N/m source=ADDRESS]:DOMAIN WORD=VALUE...:_files' \
         '--mta-sts=[obey the MTA-STS policies of domains]:yes|no:(no yes)' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
@@ -255,9 +261,11 @@ _postbag() {
         '--listen=[serve SERVICE there\: smtp submission submissions lmtp pop3 pop3s imap imaps]:SERVICE=ADDRESS\:PORT:_files' \
         '--tls=[certificate chain and key in PEM; none\: a self-signed pair is made]:CERT,KEY:_files' \
         '--tls-ca=[certificates trusted when a peer must be verified]:FILE:_files' \
-        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password]:HOST\:PORT\[,USER,FILE\]:_files' \
+        '--relay=[send all mail for elsewhere through this host; FILE holds USER'\''s password or access token; smtps\: TLS from the start]:\[smtps\://\]HOST\:PORT\[,USER\[,FILE\]\]:_files' \
         '--relay-from=[networks whose clients may send to elsewhere without a login, or none]:NET...:_files' \
         '--relay-tls=[TLS to the relay\: none, may, require, verify, or auto]:MODE:(auto none may require verify)' \
+        '--relay-auth=[log in at the relay by plain, login, scram-sha-256, scram-sha-256-plus, oauthbearer, xoauth2, or the best (auto)]:MECHANISM:(auto plain login scram-sha-256 scram-sha-256-plus oauthbearer xoauth2)' \
+        '--relay-token-command=[program that prints an access token for the relay'\''s user (in quotes when it has arguments)]:COMMAND:_files' \
         '--proxy-from=[networks of proxies whose connections begin with a PROXY header (version 1 or 2)]:NET...:_files' \
         '--xclient-from=[networks of proxies that may say XCLIENT for others]:NET...:_files' \
         '--client-limit=[connections at once from one address (IPv6\: one /64) other than loopback]:N:_files' \

@@ -12,11 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sasl/sasl.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
-/* Start it with `in` as standard input. 0, or an errno. */
-static int start(char *const argv[], char *const env[], int in, pid_t *pid) {
+/* Start it with `in` as standard input and `out` as standard output, -1: neither. 0, or an errno.
+ */
+static int start(char *const argv[], char *const env[], int in, int out, pid_t *pid) {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t how;
     sigset_t none, all;
@@ -26,8 +28,10 @@ static int start(char *const argv[], char *const env[], int in, pid_t *pid) {
     sigfillset(&all);
     posix_spawn_file_actions_init(&files);
     posix_spawnattr_init(&how);
-    posix_spawn_file_actions_adddup2(&files, in, 0);
-    posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+    if (in >= 0) posix_spawn_file_actions_adddup2(&files, in, 0);
+    else posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    if (out >= 0) posix_spawn_file_actions_adddup2(&files, out, 1);
+    else posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
     posix_spawnattr_setpgroup(&how, 0);
     posix_spawnattr_setsigmask(&how, &none);
@@ -58,37 +62,71 @@ static int await(pid_t pid) {
     return is_over ? status : -1;
 }
 
-enum err_code token_check(const char *command, const char *mechanism, const char *user,
-                          struct slice token, struct err *e) {
-    char words[4096], mech[64], who[512], path[] = "PATH=/usr/local/bin:/usr/bin:/bin";
-    char *argv[TOKEN_WORDS_MAX + 1], *env[] = {path, mech, who, NULL}, *at = words, *word;
+/* Run `setting`'s command to its end. `status` is of waitpid. */
+static enum err_code run(const char *setting, const char *command, const char *mechanism,
+                         const char *user, int in, int out, int *status, struct err *e) {
+    char words[4096], mech[64], who[SASL_NAME_MAX + 16];
+    char path[] = "PATH=/usr/local/bin:/usr/bin:/bin";
+    char *argv[TOKEN_WORDS_MAX + 1], *env[] = {path, who, mechanism ? mech : NULL, NULL};
+    char *at = words, *word;
     size_t n = 0;
     pid_t pid;
-    int in, r, status;
+    int r;
 
     snprintf(words, sizeof words, "%s", command);
-    snprintf(mech, sizeof mech, "SASL_MECHANISM=%s", mechanism);
+    snprintf(mech, sizeof mech, "SASL_MECHANISM=%s", mechanism ? mechanism : "");
     snprintf(who, sizeof who, "SASL_USER=%s", user);
     while (n < TOKEN_WORDS_MAX && (word = strsep(&at, " \t")))
         if (*word) argv[n++] = word;
     argv[n] = NULL;
     if (n == 0 || at || strlen(command) >= sizeof words)
-        return err_mail(e, ERR_CONFIG, STATUS(4, 7, 0), "token-command cannot be run: %s",
+        return err_mail(e, ERR_CONFIG, STATUS(4, 7, 0), "%s cannot be run: %s", setting,
                         n ? "it is too long" : "it is empty");
-    in = memfd_create("token", MFD_CLOEXEC);
+    r = start(argv, env, in, out, &pid);
+    if (r != 0)
+        return err_mail(e, ERR_CONFIG, STATUS(4, 7, 0), "%s: cannot run %s: %s", setting, argv[0],
+                        strerrordesc_np(r));
+    *status = await(pid);
+    if (*status < 0)
+        return err_mail(e, ERR_TIMEOUT, STATUS(4, 7, 0), "%s took longer than %d s", setting,
+                        TOKEN_MS / 1000);
+    return OK;
+}
+
+enum err_code token_check(const char *command, const char *mechanism, const char *user,
+                          struct slice token, struct err *e) {
+    int in = memfd_create("token", MFD_CLOEXEC), status = -1;
+    enum err_code code;
+
     if (in < 0 || write(in, token.p, token.n) != (ssize_t)token.n || lseek(in, 0, SEEK_SET) < 0) {
         fd_close(&in);
         return err_mail(e, ERR_MEMORY, STATUS(4, 7, 0), "no memory to check a token");
     }
-    r = start(argv, env, in, &pid);
+    code = run("token-command", command, mechanism, user, in, -1, &status, e);
     fd_close(&in);
-    if (r != 0)
-        return err_mail(e, ERR_CONFIG, STATUS(4, 7, 0), "token-command: cannot run %s: %s", argv[0],
-                        strerrordesc_np(r));
-    status = await(pid);
-    if (status < 0)
-        return err_mail(e, ERR_TIMEOUT, STATUS(4, 7, 0), "token-command took longer than %d s",
-                        TOKEN_MS / 1000);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OK;
+    if (code != OK || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) return code;
     return err_mail(e, ERR_DENIED, STATUS(5, 7, 8), "the token is not accepted");
+}
+
+enum err_code token_get(const char *command, const char *user, struct buf *out, struct err *e) {
+    char text[SASL_TOKEN_MAX + 64];
+    struct slice line = S(""), rest = S("");
+    int file = memfd_create("token", MFD_CLOEXEC), status = -1;
+    enum err_code code;
+    ssize_t n;
+
+    if (file < 0) return err_mail(e, ERR_MEMORY, STATUS(4, 7, 0), "no memory for a token");
+    code = run("relay-token-command", command, NULL, user, -1, file, &status, e);
+    n = code == OK ? pread(file, text, sizeof text, 0) : 0;
+    fd_close(&file);
+    if (code != OK) return code;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        return err_mail(e, ERR_CONFIG, STATUS(4, 7, 0), "relay-token-command failed");
+    if (n > 0) slice_cut(slice_of(text, (size_t)n), '\n', &line, &rest);
+    line = slice_trim(line);
+    if (line.n == 0 || line.n > SASL_TOKEN_MAX || !buf_add(out, line))
+        code = err_mail(e, ERR_CONFIG, STATUS(4, 7, 0), "relay-token-command printed %s",
+                        line.n ? "more than a token" : "no token");
+    explicit_bzero(text, sizeof text);
+    return code;
 }

@@ -1,8 +1,9 @@
-/* token: OAuth 2.0 access tokens (RFC 6750), which only their issuer can judge: a command of the
- * administrator does it. Any thread. */
+/* token: OAuth 2.0 access tokens (RFC 6750), which only their issuer can judge and make: a command
+ * of the administrator does it. Any thread. */
 #ifndef AUTH_TOKEN_H
 #define AUTH_TOKEN_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 enum { TOKEN_MS = 10 * 1000, TOKEN_WORDS_MAX = 32 };
@@ -14,5 +15,11 @@ enum { TOKEN_MS = 10 * 1000, TOKEN_WORDS_MAX = 32 };
  * (4.7.0). */
 enum err_code token_check(const char *command, const char *mechanism, const char *user,
                           struct slice token, struct err *e);
+
+/* Run `command` likewise, with SASL_USER in its environment and an empty standard input, and append
+ * the token that it prints on standard output: its first line, trimmed, of 1 to SASL_TOKEN_MAX
+ * octets. ERR_CONFIG (4.7.0): it cannot be run, failed, or printed no token; ERR_TIMEOUT as above.
+ */
+enum err_code token_get(const char *command, const char *user, struct buf *out, struct err *e);
 
 #endif

@@ -30,6 +30,8 @@ const struct setting conf_settings[] = {
 static const char *const service_names[] = {"smtp", "submission", "submissions", "lmtp",
                                             "pop3", "pop3s",      "imap",        "imaps"};
 static const char *const relay_tls_names[] = {"auto", "none", "may", "require", "verify"};
+static const char *const relay_auth_names[] = {
+    "auto", "plain", "login", "scram-sha-256", "scram-sha-256-plus", "oauthbearer", "xoauth2"};
 static const char *const dnssec_names[] = {"auto", "off", "validate"};
 static const char *const log_names[] = {"auto", "text", "json", "journal", "none"};
 static const char *const bool_names[] = {"no", "yes"};
@@ -37,6 +39,7 @@ static const char *const bool_names[] = {"no", "yes"};
 const char *const *conf_words(enum conf_kind kind, size_t *count) {
     switch (kind) {
     case KIND_RELAYTLS: *count = COUNT_OF(relay_tls_names); return relay_tls_names;
+    case KIND_RELAYAUTH: *count = COUNT_OF(relay_auth_names); return relay_auth_names;
     case KIND_DNSSEC: *count = COUNT_OF(dnssec_names); return dnssec_names;
     case KIND_LOGFMT: *count = COUNT_OF(log_names); return log_names;
     case KIND_BOOL: *count = COUNT_OF(bool_names); return bool_names;
@@ -281,23 +284,44 @@ bool conf_in_nets(const struct conf_nets *nets, const uint8_t *addr, size_t octe
 static enum err_code set_relay(struct conf *c, struct slice v, const char *base, struct err *e) {
     struct slice word;
     uint16_t port = 25;
+    bool is_tls;
 
     if (slice_eq(slice_trim(v), S("none"))) {
         c->relay.host = NULL;
         return OK;
     }
     if (!next_word(&v, &word)) return err_set(e, ERR_CONFIG, "relay wants HOST:PORT");
+    is_tls = slice_istarts(word, S("smtps://"));
+    if (is_tls) {
+        word = slice_from(word, 8);
+        port = 465;
+    }
     if (conf_host_port(&c->arena, word, &c->relay.host, &port, e) != OK)
         return e ? (e->code = ERR_CONFIG) : ERR_CONFIG;
     if (port == 0) return err_set(e, ERR_CONFIG, "relay wants a port from 1 to 65535");
     c->relay.port = port;
+    c->relay.is_tls = is_tls || port == 465;
     c->relay.user = c->relay.password_file = NULL;
     if (next_word(&v, &word)) c->relay.user = keep(c, word);
     if (next_word(&v, &word)) c->relay.password_file = keep_path(c, word, base);
-    if (c->relay.user && !c->relay.password_file)
-        return err_set(e, ERR_CONFIG, "relay user \"%s\" lacks its password file", c->relay.user);
     if (next_word(&v, &word))
         return err_set(e, ERR_CONFIG, "relay has too many words at \"%.*s\"", SP(word));
+    return OK;
+}
+
+/* What one setting cannot say alone. */
+static enum err_code check_relay(const struct conf *c, struct err *e) {
+    bool is_token = slice_ieq(slice_str(c->relay_auth), S("oauthbearer")) ||
+                    slice_ieq(slice_str(c->relay_auth), S("xoauth2"));
+
+    if (!c->relay.host || !c->relay.user) return OK;
+    if (!c->relay.password_file && !c->relay_token_command)
+        return err_set(e, ERR_CONFIG,
+                       "relay user \"%s\" lacks its password file, or a relay-token-command",
+                       c->relay.user);
+    if (c->relay_token_command && !is_token && !slice_eq(slice_str(c->relay_auth), S("auto")))
+        return err_set(e, ERR_CONFIG, "relay-auth %s takes a password, not relay-token-command",
+                       c->relay_auth);
     return OK;
 }
 
@@ -323,6 +347,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_data) c->data = kept;
         if (row == ROW_user) c->user = kept;
         if (row == ROW_token_command) c->token_command = kept;
+        if (row == ROW_relay_token_command) c->relay_token_command = kept;
         if (row == ROW_alias_user) c->alias_user = kept;
         if (row == ROW_tls_ca) c->tls_ca = kept;
         if (row == ROW_tls_client_ca) c->tls_client_ca = kept;
@@ -401,6 +426,11 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         code =
             word_of(slice_trim(v), relay_tls_names, COUNT_OF(relay_tls_names), "TLS mode", &w, e);
         c->relay_tls = (enum conf_relay_tls)w;
+        break;
+    case KIND_RELAYAUTH:
+        code = word_of(slice_trim(v), relay_auth_names, COUNT_OF(relay_auth_names),
+                       "login mechanism", &w, e);
+        c->relay_auth = relay_auth_names[w];
         break;
     case KIND_DNSSEC:
         code = word_of(slice_trim(v), dnssec_names, COUNT_OF(dnssec_names), "DNSSEC mode", &w, e);
@@ -607,5 +637,5 @@ enum err_code conf_finish(struct conf *c, struct err *e) {
     for (size_t i = 0; i < c->domain.n; i++)
         if (!c->domain.v[i] || !*c->domain.v[i]) return err_set(e, ERR_CONFIG, "domain is empty");
     if (c->arena.bad) return err_set(e, ERR_MEMORY, "no memory for settings");
-    return OK;
+    return check_relay(c, e);
 }

@@ -48,6 +48,7 @@ enum conf_kind {
     KIND_TLS,
     KIND_RELAY,
     KIND_RELAYTLS,
+    KIND_RELAYAUTH,
     KIND_DNSSEC,
     KIND_LOGFMT,
     KIND_NETS,
@@ -122,6 +123,7 @@ struct conf {
     struct {
         const char *host;
         uint16_t port;
+        bool is_tls; /* TLS from the first byte: smtps://, or port 465 */
         const char *user, *password_file;
     } relay; /* host NULL: none */
     struct conf_nets relay_from, proxy_from, xclient_from;
@@ -131,6 +133,8 @@ struct conf {
     uint64_t disk_reserve;  /* bytes */
     uint32_t hold_limit;    /* seconds */
     enum conf_relay_tls relay_tls;
+    const char *relay_auth;          /* name of a mechanism, or "auto" */
+    const char *relay_token_command; /* NULL: none */
     struct conf_dest dest[CONF_LIST_MAX];
     size_t dests;
     bool mta_sts;

@@ -3,13 +3,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/token.h"
 #include "base/ascii.h"
 #include "base/json.h"
 #include "deliver/fit.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
-enum { PASSWORD_FILE_MAX = 4096 };
+enum {
+    PASSWORD_FILE_MAX = 8192,
+    TOKEN_KEEP_MS = 60 * 1000 /* an access token is usually good for an hour */
+};
 
 enum err_code courier_open(const struct conf *c, const struct log *log, struct courier *out,
                            struct err *e) {
@@ -18,6 +22,7 @@ enum err_code courier_open(const struct conf *c, const struct log *log, struct c
     *out = (struct courier){.conf = c, .log = log};
     pthread_mutex_init(&out->lock, NULL);
     buf_init(&out->password, PASSWORD_FILE_MAX);
+    buf_init(&out->token, SASL_TOKEN_MAX);
     code = resolver_new(c, &out->resolver, e);
     if (code == OK) code = tls_creds_client(NULL, &out->opportunistic, e);
     if (code == OK && c->relay.password_file) {
@@ -30,12 +35,37 @@ enum err_code courier_open(const struct conf *c, const struct log *log, struct c
     return code;
 }
 
+static void forget_token(struct courier *c) {
+    if (c->token.p) explicit_bzero(c->token.p, c->token.cap);
+    buf_reset(&c->token);
+}
+
+/* The token of the relay: what the command printed a short while ago, or prints now. */
+static enum err_code relay_token(void *user, struct buf *out, struct err *e) {
+    struct courier *c = user;
+    enum err_code code = OK;
+
+    pthread_mutex_lock(&c->lock);
+    if (c->token.n == 0 || clock_mono() >= c->token_until) {
+        forget_token(c);
+        code = token_get(c->conf->relay_token_command, c->conf->relay.user, &c->token, e);
+        if (code != OK) forget_token(c);
+        c->token_until = clock_mono() + TOKEN_KEEP_MS;
+    }
+    if (code == OK && !buf_add(out, buf_slice(&c->token)))
+        code = err_mail(e, ERR_MEMORY, STATUS(4, 3, 0), "no memory for a token");
+    pthread_mutex_unlock(&c->lock);
+    return code;
+}
+
 void courier_close(struct courier *c) {
     resolver_free(c->resolver);
     tls_creds_unref(c->opportunistic);
     tls_creds_unref(c->verifying);
     if (c->password.p) explicit_bzero(c->password.p, c->password.cap);
     buf_release(&c->password);
+    forget_token(c);
+    buf_release(&c->token);
     pthread_mutex_destroy(&c->lock);
     *c = (struct courier){0};
 }
@@ -85,9 +115,12 @@ enum err_code courier_hop_options(struct courier *c, const struct route *route,
     o->creds = o->tls == HOP_TLS_VERIFY ? verifying(c, e) : c->opportunistic;
     if (!o->creds) return e && e->code != OK ? e->code : ERR_TLS;
     if (route->kind == ROUTE_RELAY) {
-        o->is_implicit_tls = c->conf->relay.port == 465;
+        o->is_implicit_tls = c->conf->relay.is_tls;
         o->user = c->conf->relay.user;
         o->password = buf_slice(&c->password);
+        o->mechanisms = sasl_find(slice_str(c->conf->relay_auth));
+        if (!o->mechanisms && c->conf->relay_token_command) o->mechanisms = SASL_WITH_TOKEN;
+        if (c->conf->relay_token_command) o->token = relay_token, o->token_user = c;
     }
     return OK;
 }
@@ -100,6 +133,12 @@ static const struct addr *source_of(const struct route *route, const struct addr
                                           : route->rule->source_v4;
 
     return text && addr_parse(text, 0, out) ? out : NULL;
+}
+
+/* The login failed, and not because the connection did. */
+static bool is_refused_login(const struct err *e, enum smtp_stage at) {
+    return at == SMTP_STAGE_AUTH && e->code != ERR_CLOSED && e->code != ERR_NET &&
+           e->code != ERR_TIMEOUT;
 }
 
 static void one_line(char *out, size_t n, struct slice text) {
@@ -328,9 +367,14 @@ static bool try_addr(struct courier *c, const struct route *route, const struct 
     at = link->hop.failed_at;
     /* Our credentials or our idea of TLS are wrong: no fault of the message. */
     if (code != OK &&
-        (at == SMTP_STAGE_AUTH || at == SMTP_STAGE_TLS || at == SMTP_STAGE_STARTTLS) &&
-        e.status.cls != 4) {
-        e.status = STATUS(4, 7, 0);
+        (is_refused_login(&e, at) ||
+         ((at == SMTP_STAGE_TLS || at == SMTP_STAGE_STARTTLS) && e.status.cls != 4))) {
+        if (e.status.cls != 4) e.status = STATUS(4, 7, 0);
+        if (at == SMTP_STAGE_AUTH) { /* the next one may be better */
+            pthread_mutex_lock(&c->lock);
+            forget_token(c);
+            pthread_mutex_unlock(&c->lock);
+        }
         log_event(c->log, LEVEL_ERROR, "the relay refuses this host's credentials or TLS", "host",
                   slice_str(h->name), "why", slice_str(e.msg), NULL);
     }

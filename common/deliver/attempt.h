@@ -17,9 +17,11 @@ struct courier {
     const struct conf *conf;
     struct resolver *resolver;
     struct tls_creds *opportunistic; /* no CA: for MX at `may` */
-    pthread_mutex_t lock;            /* of `verifying` */
+    pthread_mutex_t lock;            /* of `verifying` and `token` */
     struct tls_creds *verifying;     /* NULL until a hop needs it */
     struct buf password;             /* of the relay */
+    struct buf token;                /* what relay-token-command printed last, or empty */
+    mono_t token_until;              /* when it is asked anew */
     const struct log *log;
     _Atomic mono_t give_up; /* when running attempts end, as if the connection broke; 0: never */
     void (*on_reply)(void *user, enum smtp_stage stage, unsigned index, const struct smtp_reply *r,
@@ -27,13 +29,13 @@ struct courier {
     void (*on_bytes)(void *user, bool is_out, struct slice bytes);
     void *on_user;
 };
-/* Loads GnuTLS, and reads the relay's password. ERR_CONFIG, ERR_LIBRARY, ERR_DENIED (password
- * file). */
+/* Loads GnuTLS, and reads the relay's password. ERR_CONFIG, ERR_LIBRARY, ERR_DENIED
+ * (password file). */
 enum err_code courier_open(const struct conf *c, const struct log *log, struct courier *out,
                            struct err *e);
 void courier_close(struct courier *c);
-/* The part of it that a decision of policy/tls makes: level, names, TLSA records; smtp-probe uses it
- * too. What `o` points at lives in `route`. */
+/* The part of it that a decision of policy/tls makes: level, names, TLSA records; smtp-probe uses
+ * it too. What `o` points at lives in `route`. */
 void hop_options_tls(const struct route *route, const struct route_host *host,
                      const struct tls_decision *d, struct hop_options *o);
 /* How a hop of `route` is made: TLS as policy/tls decides for this host and message (`env` NULL:
@@ -57,7 +59,7 @@ struct verdict {
     char text[512];                  /* the reply's text, or ours; one line */
     const char *route, *mx, *dnssec; /* how the host was found; static words, NULL: it was not */
     bool peer_does_dsn;
-    bool peer_does_by; /* DELIVERBY, or it is the last one (LMTP) */
+    bool peer_does_by;   /* DELIVERBY, or it is the last one (LMTP) */
     bool is_hop_failure; /* the host refused or broke off before the message: others may take it */
     bool had_temporary;  /* some host failed in a way that may pass */
 };

@@ -157,12 +157,14 @@ enum err_code hop_open(struct hop *h, int fd, const struct addr *to, const struc
                                         : SMTP_TLS_REQUIRED,
         .user = slice_str(o->user),
         .password = o->password,
+        .mechanisms = o->mechanisms,
         .plaintext_auth = o->plaintext_auth,
         .sasl = &sasl,
         .stop_after = o->stop_after,
         .without = o->without,
         .timeout_ms = o->timeout_ms,
     };
+    struct buf token;
     enum err_code code;
     mono_t until;
 
@@ -170,14 +172,25 @@ enum err_code hop_open(struct hop *h, int fd, const struct addr *to, const struc
     until = h->started + (o->timeout_ms ? o->timeout_ms : HOP_CONNECT_MS);
     if (o->give_up && *o->give_up && *o->give_up < until) until = *o->give_up;
     code = fd >= 0 ? OK : dial_tcp(to, o->from, until, &h->fd, &h->err);
+    h->failed_at = SMTP_STAGE_CONNECT;
+    buf_init(&token, SASL_TOKEN_MAX);
+    if (code == OK && o->user && o->token) {
+        h->failed_at = SMTP_STAGE_AUTH;
+        code = o->token(o->token_user, &token, &h->err);
+        config.password = buf_slice(&token);
+    }
     if (code != OK) {
         h->is_over = true;
-        h->failed_at = SMTP_STAGE_CONNECT;
+        fd_close(&h->fd);
+        buf_release(&token);
         if (e) *e = h->err;
         return code;
     }
     h->connected = clock_mono();
+    h->failed_at = SMTP_STAGE_NONE;
     h->client = smtp_client_new(&config, clock_mono());
+    if (token.p) explicit_bzero(token.p, token.cap);
+    buf_release(&token);
     if (!h->client) {
         code = err_mail(&h->err, ERR_BUG, STATUS(4, 3, 0),
                         "cannot speak as \"%s\": it is not a host name", o->ehlo_name);

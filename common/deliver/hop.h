@@ -23,6 +23,11 @@ struct hop_options {
     bool is_implicit_tls, is_lmtp, plaintext_auth;
     const char *user; /* NULL: no AUTH */
     struct slice password;
+    unsigned mechanisms; /* smtp_client_config */
+    /* Optional: append the access token to log in with, instead of `password`. Asked once by
+     * hop_open, on its thread. An error ends the hop at SMTP_STAGE_AUTH. */
+    enum err_code (*token)(void *user, struct buf *out, struct err *e);
+    void *token_user;
     struct tls_creds *creds;    /* client credentials; needed unless tls is NONE */
     enum smtp_stage stop_after; /* probe; NONE else */
     uint32_t without;           /* SMTP_EXT_ not to use */

@@ -142,7 +142,7 @@ static void open_one(struct outbound *o, struct dest *d) {
     d->opening++;
     o->opening++;
     w->op.route = route;
-    w->op.speaks_first = !(route->kind == ROUTE_RELAY && o->r->conf->relay.port == 465);
+    w->op.speaks_first = !(route->kind == ROUTE_RELAY && o->r->conf->relay.is_tls);
     w->op.done = connected;
     w->op.user = w;
     w->next = (struct work *)o;

@@ -276,7 +276,7 @@ static void decide(const struct conf *c, struct route *out) {
             .is_loopback = is_loopback(h),
             .has_password = relay && c->relay.user,
             .may_clear_login = c->plaintext_auth,
-            .is_submission = relay && (c->relay.port == 465 || c->relay.port == 587),
+            .is_submission = relay && (c->relay.is_tls || c->relay.port == 587),
             .dane = h->dane,
             .sts = out->sts.source == STS_NO_POLICY ? STS_NONE : out->sts.policy.mode,
             .sts_matches = sts_matches(&out->sts.policy, slice_str(h->name)),

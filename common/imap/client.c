@@ -224,7 +224,8 @@ void imap_client_idle_done(struct imap_client *c) {
 static void put_plain(struct imap_client *c, struct buf *out) {
     struct sasl_client x = {0};
 
-    if (sasl_client_start(&x, SASL_PLAIN, buf_slice(&c->user), buf_slice(&c->password), NULL))
+    if (sasl_client_start(&x, SASL_PLAIN, SASL_PLAIN, buf_slice(&c->user), buf_slice(&c->password),
+                          NULL))
         buf_add(out, buf_slice(&x.out));
     else buf_addc(out, '*'); /* a name or password that no mechanism can carry */
     sasl_client_release(&x);

@@ -118,7 +118,8 @@ static void login(struct pop3_client *c) {
         return;
     }
     if (!c->config.avoid_sasl && (c->caps & POP3_CAP_SASL) &&
-        sasl_client_start(&c->sasl, c->auth, buf_slice(&c->user), buf_slice(&c->password), NULL)) {
+        sasl_client_start(&c->sasl, c->auth, SASL_WITH_PASSWORD, buf_slice(&c->user),
+                          buf_slice(&c->password), NULL)) {
         c->mechanism = sasl_client_name(&c->sasl);
         // RFC 5034 4: the line with an initial response is at most 255 octets.
         if (c->sasl.out.n > 200) {

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/ascii.h"
 #include "base/attr.h"
 #include "base/base64.h"
 #include "sasl/scram.h"
@@ -71,9 +72,38 @@ static bool scram(struct sasl_client *x, struct slice challenge) {
     return ok;
 }
 
-static bool may(const struct sasl_client *x, unsigned bit) {
+// RFC 7628 3.1, and Google's form of it. A challenge is the reason of a refusal; the answer to it
+// is empty, and the refusal follows.
+static bool token(struct sasl_client *x, struct slice challenge) {
+    bool is_x = x->mechanism->bit == SASL_XOAUTH2, ok;
+    struct buf raw;
+    (void)challenge;
+    if (x->state++) return x->state == 2 && (is_x || base64_put(&x->out, S("\1")));
+    // A name can double (RFC 5802 5.1: "=2C"); reserved at once, as a buffer that moves leaves
+    // secrets.
+    buf_init(&raw, 3 * SASL_NAME_MAX + SASL_TOKEN_MAX + 64);
+    ok = buf_room(&raw, raw.max);
+    if (is_x) {
+        ok = ok && buf_add(&raw, S("user=")) && buf_add(&raw, x->user);
+    } else {
+        ok = ok && buf_add(&raw, S("n,a=")) && scram_name_put(&raw, x->user) && buf_addc(&raw, ',');
+    }
+    ok = ok && buf_add(&raw, S("\1auth=Bearer ")) && buf_add(&raw, x->password) &&
+         buf_add(&raw, S("\1\1")) && base64_put(&x->out, buf_slice(&raw));
+    wipe(&raw);
+    return ok;
+}
+
+static bool is_token(struct slice s) {
+    for (size_t i = 0; i < s.n; i++)
+        if (!ascii_is_graph(s.p[i])) return false;
+    return s.n > 0;
+}
+
+static bool may(const struct sasl_client *x, unsigned wanted, unsigned bit) {
     uint8_t binding[SCRAM_BINDING];
-    if (!(x->offered & bit)) return false;
+    if (!(x->offered & wanted & bit)) return false;
+    if (bit & SASL_WITH_TOKEN) return scram_is_clean(x->user) && is_token(x->password);
     if (bit == SASL_SCRAM_SHA_256) return x->env && x->env->random;
     if (bit == SASL_SCRAM_SHA_256_PLUS)
         return x->env && x->env->random && x->env->binding &&
@@ -86,18 +116,21 @@ static const struct sasl_client_mechanism mechanisms[] = {
     {SASL_SCRAM_SHA_256, true, scram},
     {SASL_PLAIN, true, plain},
     {SASL_LOGIN, false, login},
+    {SASL_OAUTHBEARER, true, token},
+    {SASL_XOAUTH2, true, token},
 };
 
-bool sasl_client_start(struct sasl_client *x, unsigned offered, struct slice user,
+bool sasl_client_start(struct sasl_client *x, unsigned offered, unsigned wanted, struct slice user,
                        struct slice password, const struct sasl_env *env) {
     *x = (struct sasl_client){.env = env, .offered = offered, .user = user, .password = password};
-    buf_init(&x->out, 2 * (SASL_NAME_MAX + SASL_PASSWORD_MAX));
-    if (user.n > SASL_NAME_MAX || password.n > SASL_PASSWORD_MAX || !user.n ||
+    size_t max = wanted & SASL_WITH_TOKEN ? SASL_TOKEN_MAX : SASL_PASSWORD_MAX;
+    buf_init(&x->out, SASL_LINE_MAX);
+    if (user.n > SASL_NAME_MAX || password.n > max || !user.n ||
         slice_chr(user, '\0') != SLICE_NONE || slice_chr(password, '\0') != SLICE_NONE ||
         !buf_room(&x->out, x->out.max))
         return false;
     for (size_t i = 0; i < COUNT_OF(mechanisms); i++) {
-        if (!may(x, mechanisms[i].bit)) continue;
+        if (!may(x, wanted, mechanisms[i].bit)) continue;
         x->mechanism = &mechanisms[i];
         x->has_initial = mechanisms[i].has_initial;
         return !x->has_initial || x->mechanism->step(x, S(""));

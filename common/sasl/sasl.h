@@ -22,6 +22,11 @@ enum {
     SASL_PASSWORD_MAX = 1024,
     SASL_TOKEN_MAX = 4096 /* octets of an access token */
 };
+/* What a client can do with a password, and with an access token. */
+enum {
+    SASL_WITH_PASSWORD = SASL_SCRAM_SHA_256_PLUS | SASL_SCRAM_SHA_256 | SASL_PLAIN | SASL_LOGIN,
+    SASL_WITH_TOKEN = SASL_OAUTHBEARER | SASL_XOAUTH2
+};
 
 struct scram_keys;
 

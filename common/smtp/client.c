@@ -212,8 +212,8 @@ static void say_auth(struct smtp_client *c) {
         return;
     }
     if (!(c->caps.exts & SMTP_EXT_AUTH) ||
-        !sasl_client_start(&c->sasl, c->caps.auth, buf_slice(&c->user), buf_slice(&c->password),
-                           c->config.sasl)) {
+        !sasl_client_start(&c->sasl, c->caps.auth, c->config.mechanisms, buf_slice(&c->user),
+                           buf_slice(&c->password), c->config.sasl)) {
         buf_add(&c->out, S("QUIT\r\n"));
         fail(c, ERR_UNSUPPORTED, STATUS(4, 7, 4), "the server offers no login that we can do");
         return;
@@ -500,7 +500,7 @@ static void on_reply(struct smtp_client *c, struct smtp_reply *r) {
         // otherwise. Not after it failed to prove itself.
         if (class == SMTP_CLASS_PERMANENT && !c->auth_given_up &&
             !(sasl_find(slice_str(c->mechanism)) & PASSWORD_MECHANISMS) &&
-            c->caps.auth & PASSWORD_MECHANISMS) {
+            c->caps.auth & c->config.mechanisms & PASSWORD_MECHANISMS) {
             c->caps.auth &= PASSWORD_MECHANISMS;
             say_auth(c);
             break;
@@ -557,10 +557,11 @@ struct smtp_client *smtp_client_new(const struct smtp_client_config *config, mon
         return NULL;
     if (!(c = calloc(1, sizeof *c))) return NULL;
     c->config = *config;
+    if (!c->config.mechanisms) c->config.mechanisms = SASL_WITH_PASSWORD;
     c->mechanism = "";
     buf_init(&c->ehlo_name, SMTP_DOMAIN_MAX + 1);
     buf_init(&c->user, SASL_NAME_MAX + 1);
-    buf_init(&c->password, SASL_PASSWORD_MAX + 1);
+    buf_init(&c->password, SASL_TOKEN_MAX + 1);
     buf_init(&c->out, OUT_MAX);
     buf_init(&c->chunk, SMTP_CLIENT_CHUNK + 4 * SMTP_CLIENT_BODY_MAX);
     arena_init(&c->texts, SMTP_CLIENT_TEXT_MAX);

@@ -45,6 +45,8 @@ struct smtp_client_config {
     struct slice ehlo_name; /* ours: a full domain name or literal; copied */
     enum smtp_client_tls tls;
     struct slice user, password; /* copied, wiped; empty: no AUTH. Given ones must work */
+    unsigned mechanisms;         /* of SASL_WITH_PASSWORD, or of SASL_WITH_TOKEN (`password` is an
+                                  * access token then); 0: any that takes a password */
     bool plaintext_auth;         /* AUTH without TLS allowed */
     const struct sasl_env *sasl; /* for SCRAM; NULL: PLAIN and LOGIN only. Lives until READY or
                                   * the end */

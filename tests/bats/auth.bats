@@ -220,3 +220,86 @@ PY
     wait_for 10 has_mail a ann
     grep -q 'service=submission user=ann .*mechanism=SCRAM-SHA-256-PLUS' serve-a.err
 }
+
+# A relay's stand-in that judges tokens; `b` sends through it as ann.
+token_relay() { # RELAY-AUTH
+    printf '#!/bin/sh\nread -r token\n[ "$token" = good-token ]\n' > judge
+    printf '#!/bin/sh\necho "$SASL_USER" "$@" >> %s/asked\ncat %s/token\n' "$T" "$T" > mint
+    chmod 755 judge mint
+    printf 'token-command %s/judge\n' "$T" >> a.conf
+    serve a
+    site b "relay 127.0.0.1:$SUB ann@a.test" 'relay-tls require' "relay-token-command \"$T/mint one\"" "relay-auth $1"
+    message ann@a.test > m
+}
+
+@test "mail goes through a relay by an access token that a command prints" {
+    need openssl
+    token_relay auto
+    echo good-token > token
+    run_postbag 0 sendmail -C b.conf --now -f ann@a.test ann@a.test < m
+    sed -i 's/^relay-auth .*/relay-auth xoauth2/' b.conf
+    run_postbag 0 sendmail -C b.conf --now -f ann@a.test ann@a.test < m
+    wait_for 10 has_mail a ann 2
+    grep -q 'service=submission user=ann@a.test .*mechanism=OAUTHBEARER' serve-a.err
+    grep -q 'service=submission user=ann@a.test .*mechanism=XOAUTH2' serve-a.err
+    [[ $(cat asked) == $'ann@a.test one\nann@a.test one' ]]
+    # The other way: what the file holds is the token.
+    install -m 600 token file
+    sed -i "s,^relay .*,relay 127.0.0.1:$SUB ann@a.test $T/file,; /^relay-token/d; s/^relay-auth .*/relay-auth oauthbearer/" b.conf
+    run_postbag 0 sendmail -C b.conf --now -f ann@a.test ann@a.test < m
+    wait_for 10 has_mail a ann 3
+}
+
+@test "a relay that refuses the token, or a command that prints none, puts mail off and says so" {
+    need openssl
+    token_relay oauthbearer
+    for token in '' 'two words' bad-token; do
+        echo "$token" > token
+        "$POSTBAG" sendmail -C b.conf -f ann@a.test ann@a.test < m
+        "$POSTBAG" queue-run --all -C b.conf --json > run.out 2> run.err || true
+        cat run.err >> log
+        grep -q 'the relay refuses this host' run.err
+    done
+    ! grep -q bad-token run.err run.out
+    [[ $("$POSTBAG" queue-run -C b.conf --list | grep -c ann@a.test) -ge 3 ]]
+    [[ $(count_mail a ann) == 0 ]]
+    [[ ! -d b/mail/b.test ]] # nothing was returned
+}
+
+@test "only the mechanism that relay-auth names is used, and a user needs something to log in with" {
+    need openssl
+    serve a
+    site b "relay 127.0.0.1:$SUB ann $T/password" 'relay-tls require' 'relay-auth scram-sha-256'
+    printf 'pencil & "co"\n' > password
+    chmod 600 password
+    message ann@a.test > m
+    for m in scram-sha-256 plain login; do
+        sed -i "s/^relay-auth .*/relay-auth $m/" b.conf
+        run_postbag 0 sendmail -C b.conf --now -f ann@a.test ann@a.test < m
+        grep -qi "mechanism=$m " serve-a.err
+    done
+    sed -i 's/^relay-auth .*/relay-auth xoauth2/' b.conf
+    "$POSTBAG" sendmail -C b.conf --now -f ann@a.test ann@a.test < m > /dev/null 2> now.err || true
+    grep -q 'no login that we can do' now.err
+    sed -i "s,^relay .*,relay 127.0.0.1:$SUB ann," b.conf
+    run_postbag 78 config check -C b.conf
+    err_has 'lacks its password file'
+    printf 'relay-token-command mint\n' >> b.conf
+    sed -i 's/^relay-auth .*/relay-auth plain/' b.conf
+    run_postbag 78 config check -C b.conf
+    err_has 'takes a password'
+}
+
+@test "TLS from the start to a relay on any port (smtps://)" {
+    need openssl
+    serve a
+    site b "relay smtps://127.0.0.1:$SUBS ann $T/password" 'relay-tls require'
+    printf 'pencil & "co"\n' > password
+    chmod 600 password
+    message ann@a.test > m
+    run_postbag 0 sendmail -C b.conf --now -f ann@a.test ann@a.test < m
+    "$POSTBAG" sendmail -C b.conf -f ann@a.test ann@a.test < m
+    run_postbag 0 queue-run -C b.conf
+    wait_for 10 has_mail a ann 2
+    [[ $(grep -c 'service=submissions user=ann .*tls="TLS' serve-a.err) -ge 2 ]]
+}
