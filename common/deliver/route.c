@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "deliver/self.h"
 #include "dns/name.h"
 #include "policy/dane.h"
 #include "sys/clock.h"
@@ -103,10 +104,18 @@ static void order(struct route_host *v, size_t n) {
     qsort(v, n, sizeof *v, by_preference);
 }
 
-/* This host in the list means that it must not pass mail to itself or to hosts less preferred. */
+static bool is_here(const struct conf *c, const struct route_host *h) {
+    if (slice_ieq(slice_str(h->name), slice_str(c->hostname))) return true;
+    for (size_t i = 0; i < h->addr_count; i++)
+        if (self_listens(c, &h->addrs[i])) return true;
+    return false;
+}
+
+/* This host in the list, by its name or address, means that it must not pass mail to itself or to
+ * hosts less preferred. */
 static void cut_at_self(const struct conf *c, struct route *out) {
     for (size_t i = 0; i < out->host_count; i++) {
-        if (!slice_ieq(slice_str(out->hosts[i].name), slice_str(c->hostname))) continue;
+        if (!is_here(c, &out->hosts[i])) continue;
         for (size_t j = 0; j < out->host_count; j++)
             if (out->hosts[j].preference >= out->hosts[i].preference) out->hosts[j].is_self = true;
         return;
@@ -246,7 +255,9 @@ static enum err_code find_hosts(struct resolver *r, const struct conf *c, struct
     switch (mx.result) {
     case DNS_FOUND: return from_mx(r, c, &mx, a, out, e);
     case DNS_NODATA:
-        return one_host(r, out, ROUTE_IMPLICIT, arena_cstr(a, mx.name), c->mx_port, a, e);
+        code = one_host(r, out, ROUTE_IMPLICIT, arena_cstr(a, mx.name), c->mx_port, a, e);
+        if (code == OK) cut_at_self(c, out);
+        return code;
     case DNS_NXDOMAIN:
         return no_way(out, ERR_NOT_FOUND, STATUS(5, 1, 2), "the domain does not exist");
     case DNS_FAILED: break;

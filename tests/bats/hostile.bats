@@ -51,6 +51,27 @@ c, _ = l.accept(); c.sendall(b'220 \x1b[31m \xc2\x9b31m hi\r\n'); c.recv(99); c.
     [[ $(grep -c '^Received:' "$(mail_file a u)") == 1 ]]
 }
 
+@test "an MX or address that leads back to this host is a loop at once, not after fifty rounds" {
+    free_port smtp
+    printf '@ MX 10 lo\nlo A 127.0.0.1\n' | zone lo.test
+    printf '@ MX 10 any\nany A 0.0.0.0\n' | zone any.test
+    printf '@ A 127.0.0.1\n' | zone implicit.test
+    printf '@ MX 10 two\n@ MX 20 lo\nlo A 127.0.0.1\ntwo A 127.0.0.2\n' | zone backup.test
+    dns
+    site a "resolver 127.0.0.1:$DNS" "mx-port $smtp" "listen smtp 127.0.0.1:$smtp"
+    user a u
+    start two python3 "$ROOT/tests/bats/script.py" 127.0.0.2 "$smtp"
+    wait_for 10 test -s two.out
+    for d in lo any implicit backup; do message "u@$d.test" | "$POSTBAG" sendmail -C a.conf -f u@a.test "u@$d.test"; done
+    serve a
+    wait_for 20 has_mail a u 3
+    wait_for 10 queue_empty a
+    [[ $(grep -c 'bounced.*5.4.6' serve-a.err) == 3 ]]
+    [[ $(grep -c ' sent .*relay=two.backup.test' serve-a.err) == 1 && $(grep -c 'end of data' two.out) == 1 ]]
+    refute_loop() { ! grep -q 'queued as' serve-a.err; }
+    refute_loop
+}
+
 @test "drop directory: sockets, directories and taken names do not hold others' mail up" {
     site a "drop-dir $T/drop"
     user a bob
