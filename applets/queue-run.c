@@ -153,6 +153,8 @@ static int handle(struct context *ctx, struct queue *q, const struct args *args,
                                 &h, &e);
     else code = queue_request_many(q, verb, asks, m->n, REQUEST_MS, &e);
     if (code != OK) status = fail(ctx, &e);
+    if (code != OK && (args->bounce || args->reroute))
+        warnf(ctx, "what was not done stays held: see --list --held, and --release");
     for (size_t i = 0; code == OK && i < m->n; i++)
         if (queue_ask_error(&asks[i], &e) != OK) status = fail(ctx, &e);
     free(asks);

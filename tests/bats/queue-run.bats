@@ -468,6 +468,17 @@ PY
     queue_empty a
 }
 
+@test "--reroute that finds no room says that the message stays held" {
+    free_port P
+    site a "relay 127.0.0.1:$P"
+    { message b@b.test; head -c 60000 /dev/zero | tr '\0' x | fold -w 70; } | "$POSTBAG" sendmail -C a.conf b@b.test
+    run bash -c "trap '' XFSZ; ulimit -f 40; exec '$POSTBAG' queue-run -C a.conf --reroute 127.0.0.1:$P --recipient b@b.test"
+    echo "$output" >> log
+    [[ $status != 0 && $output == *"stays held"* ]]
+    run_postbag 0 queue-run -C a.conf --list --held
+    out_has b@b.test
+}
+
 @test "--reroute sends a message to the host that is named, also beside serve" {
     free_port OTHER
     sink other "$OTHER"
