@@ -43,7 +43,7 @@ enum {
 
 struct args {
     const char *search, *uid, *fetch, *save, *password_file, *password_fd, *password_command;
-    bool caps, watch, raw, json, plaintext, require_tls, insecure;
+    bool caps, watch, raw, json, plaintext, require_tls, insecure, token;
     unsigned timeout;
 };
 
@@ -58,6 +58,7 @@ static const struct opt opts[] = {
     TEXT(0, "password-file", password_file, "FILE", "first line of FILE, which must be private"),
     TEXT(0, "password-fd", password_fd, "N", "first line from the open descriptor N"),
     TEXT(0, "password-command", password_command, "CMD", "first line that sh -c CMD prints"),
+    FLAG(0, "token", token, "it is an access token, not a password (OAUTHBEARER, XOAUTH2)"),
     FLAG(0, "plaintext", plaintext, "imap: no TLS, also to other hosts; the password is visible"),
     FLAG(0, "require-tls", require_tls, "imap: STARTTLS also on the loopback"),
     FLAG(0, "insecure", insecure, "take any certificate"),
@@ -871,6 +872,7 @@ static int connect_and_talk(struct run *r, const struct dial_target *to, const c
                                  .conf = r->ctx->conf,
                                  .user = to->user,
                                  .password = password,
+                                 .is_token = a->token,
                                  .timeout_s = a->watch || !a->timeout ? TIMEOUT_S : a->timeout,
                                  .tls = a->insecure ? DIAL_URL_INSECURE : DIAL_URL_VERIFY};
     struct dial_url *conn;

@@ -29,7 +29,7 @@ enum {
 
 struct args {
     const char *maildir, *mbox, *deliver, *command;
-    bool to_stdout, keep, delete, list, json, plaintext, require_tls, insecure, quiet;
+    bool to_stdout, keep, delete, list, json, plaintext, require_tls, insecure, token, quiet;
     unsigned keep_days, limit, top, timeout;
     uint64_t max_size;
     const char *top_text, *state, *password_file, *password_fd, *password_command;
@@ -52,6 +52,7 @@ static const struct opt opts[] = {
     TEXT(0, "password-file", password_file, "FILE", "first line of FILE, which must be private"),
     TEXT(0, "password-fd", password_fd, "N", "first line from the open descriptor N"),
     TEXT(0, "password-command", password_command, "CMD", "first line that sh -c CMD prints"),
+    FLAG(0, "token", token, "it is an access token, not a password (OAUTHBEARER, XOAUTH2)"),
     FLAG(0, "plaintext", plaintext, "pop3: no TLS, also to other hosts; the password is visible"),
     FLAG(0, "require-tls", require_tls, "pop3: STLS also on the loopback"),
     FLAG(0, "insecure", insecure, "take any certificate"),
@@ -679,6 +680,7 @@ static int connect_and_talk(struct run *r, const char *password) {
                                  .conf = r->ctx->conf,
                                  .user = r->to->user,
                                  .password = password,
+                                 .is_token = a->token,
                                  .timeout_s = a->timeout,
                                  .tls = a->insecure ? DIAL_URL_INSECURE : DIAL_URL_VERIFY};
     struct dial_url *conn;

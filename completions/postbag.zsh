@@ -93,6 +93,7 @@ _postbag() {
         '--password-file=[first line of FILE, which must be private]:FILE:_files' \
         '--password-fd=[first line from the open descriptor N]:N:_files' \
         '--password-command=[first line that sh -c CMD prints]:CMD:_files' \
+        '--token[it is an access token, not a password (OAUTHBEARER, XOAUTH2)]' \
         '--plaintext[imap\: no TLS, also to other hosts; the password is visible]' \
         '--require-tls[imap\: STARTTLS also on the loopback]' \
         '--insecure[take any certificate]' \
@@ -141,6 +142,7 @@ _postbag() {
         '--password-file=[first line of FILE, which must be private]:FILE:_files' \
         '--password-fd=[first line from the open descriptor N]:N:_files' \
         '--password-command=[first line that sh -c CMD prints]:CMD:_files' \
+        '--token[it is an access token, not a password (OAUTHBEARER, XOAUTH2)]' \
         '--plaintext[pop3\: no TLS, also to other hosts; the password is visible]' \
         '--require-tls[pop3\: STLS also on the loopback]' \
         '--insecure[take any certificate]' \

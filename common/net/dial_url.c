@@ -247,7 +247,11 @@ static void set_options(struct dial_url *d, const struct dial_url_options *o, co
     SET(HEADERFUNCTION, on_line);
     SET(HEADERDATA, d);
     SET(SASL_IR, 1L);
-    if (o->user) {
+    if (o->user && o->is_token) {
+        SET(USERNAME, o->user);
+        SET(XOAUTH2_BEARER, o->password ? o->password : "");
+        SET(LOGIN_OPTIONS, "AUTH=OAUTHBEARER;AUTH=XOAUTH2");
+    } else if (o->user) {
         SET(USERNAME, o->user);
         SET(PASSWORD, o->password ? o->password : "");
     }

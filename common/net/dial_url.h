@@ -43,6 +43,7 @@ struct dial_url_options {
     const struct dial_target *to;
     const struct conf *conf;     /* tls-ca; resolver, when one is set */
     const char *user, *password; /* user NULL: no login, handed over after TLS */
+    bool is_token; /* `password` is an access token: OAUTHBEARER or XOAUTH2, nothing else */
     enum dial_url_tls tls;
     unsigned timeout_s; /* for all of it; 0: DIAL_URL_TIMEOUT_S */
 };

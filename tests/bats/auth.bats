@@ -303,3 +303,24 @@ token_relay() { # RELAY-AUTH
     wait_for 10 has_mail a ann 2
     [[ $(grep -c 'service=submissions user=ann .*tls="TLS' serve-a.err) -ge 2 ]]
 }
+
+@test "pop3-fetch and imap-list log in by an access token, and never give it away as a password" {
+    printf '#!/bin/sh\nread -r token\n[ "$token" = good-token ]\n' > judge
+    chmod 755 judge
+    free_port POP IMAP
+    printf 'token-command %s/judge\nlisten pop3 127.0.0.1:%s\nlisten imap 127.0.0.1:%s\n' "$T" "$POP" "$IMAP" >> a.conf
+    serve a
+    message ann@a.test | "$POSTBAG" deliver -C a.conf ann
+    run_postbag 0 imap-list --token --password-command 'echo good-token' "imap://ann%40a.test@127.0.0.1:$IMAP"
+    out_has INBOX
+    run_postbag 0 pop3-fetch --token --password-command 'echo good-token' --list "pop3://ann%40a.test@127.0.0.1:$POP"
+    for s in pop3 imap; do grep -q "service=$s user=ann@a.test .*mechanism=OAUTHBEARER" serve-a.err; done
+    run_postbag 77 imap-list --token --password-command 'echo bad-token' "imap://ann%40a.test@127.0.0.1:$IMAP"
+    run_postbag 77 pop3-fetch --token --password-command 'echo bad-token' --list "pop3://ann%40a.test@127.0.0.1:$POP"
+    ! grep -qE 'mechanism=(PLAIN|LOGIN|USER)' serve-a.err
+    stop "$SERVE"
+    sed -i '/^token-command/d' a.conf
+    serve a
+    run_postbag 77 imap-list --token --password-command 'echo good-token' "imap://ann%40a.test@127.0.0.1:$IMAP"
+    ! grep -qE 'login failed' serve-a.err
+}
