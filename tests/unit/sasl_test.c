@@ -317,6 +317,53 @@ static void what_a_client_takes(void **state) {
     }
 }
 
+/* RFC 7628 3.1 and 3.2.3; bounds; nothing that could end the pair early. */
+static void what_a_client_does_with_a_token(void **state) {
+    static char text[SASL_TOKEN_MAX + 1];
+    const unsigned both = SASL_OAUTHBEARER | SASL_XOAUTH2 | SASL_PLAIN;
+    struct sasl_server s;
+    struct sasl_client c;
+    struct world w = {0};
+    struct sasl_env env = env_of(&w);
+    (void)state;
+    memset(text, 't', sizeof text);
+    env.has_tokens = true;
+    for (unsigned bit = SASL_XOAUTH2; bit <= SASL_OAUTHBEARER; bit <<= 1) {
+        struct slice token = slice_of(text, SASL_TOKEN_MAX);
+        assert_true(sasl_client_start(&c, both, bit, S("us,=er"), token, NULL));
+        assert_string_equal(sasl_client_name(&c), sasl_name(bit));
+        assert_int_equal(
+            sasl_server_start(&s, slice_str(sasl_name(bit)), true, buf_slice(&c.out), &env),
+            SASL_CLAIMED);
+        assert_int_equal(s.claim, SASL_IS_TOKEN);
+        assert_true(slice_eq(buf_slice(&s.authcid), S("us,=er")));
+        assert_true(slice_eq(buf_slice(&s.password), token));
+        assert_int_equal(sasl_server_denied(&s), SASL_CHALLENGE);
+        assert_true(sasl_client_step(&c, buf_slice(&s.out)));
+        assert_true(slice_eq(buf_slice(&c.out), bit == SASL_XOAUTH2 ? S("") : S("AQ==")));
+        assert_int_equal(sasl_server_step(&s, buf_slice(&c.out)), SASL_CLAIMED);
+        assert_false(sasl_client_step(&c, S("")));
+        sasl_server_release(&s);
+        sasl_client_release(&c);
+    }
+    static const struct slice bad[] = {S_INIT(""), S_INIT("a b"), S_INIT("a\1b"), S_INIT("a\nb")};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_false(sasl_client_start(&c, both, SASL_WITH_TOKEN, S("user"), bad[i], NULL));
+        sasl_client_release(&c);
+    }
+    assert_false(sasl_client_start(&c, both, SASL_WITH_TOKEN, S("user"),
+                                   slice_of(text, SASL_TOKEN_MAX + 1), NULL));
+    sasl_client_release(&c);
+    assert_false(sasl_client_start(&c, both, SASL_WITH_TOKEN, S("u\1auth=x"), S("t"), NULL));
+    sasl_client_release(&c);
+    // A token is never said as a password, nor the other way round.
+    assert_false(sasl_client_start(&c, SASL_PLAIN, SASL_WITH_TOKEN, S("user"), S("t"), NULL));
+    sasl_client_release(&c);
+    assert_false(
+        sasl_client_start(&c, SASL_WITH_TOKEN, SASL_WITH_PASSWORD, S("user"), S("p"), NULL));
+    sasl_client_release(&c);
+}
+
 static void offers_follow_the_world(void **state) {
     struct world w = {0};
     struct sasl_env env = env_of(&w);
@@ -335,10 +382,14 @@ static void offers_follow_the_world(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_conversation_of_the_rfc), cmocka_unit_test(first_messages),
-        cmocka_unit_test(a_nonce_has_a_bound),         cmocka_unit_test(stored_keys),
-        cmocka_unit_test(what_a_server_takes),         cmocka_unit_test(what_a_client_takes),
+        cmocka_unit_test(the_conversation_of_the_rfc),
+        cmocka_unit_test(first_messages),
+        cmocka_unit_test(a_nonce_has_a_bound),
+        cmocka_unit_test(stored_keys),
+        cmocka_unit_test(what_a_server_takes),
+        cmocka_unit_test(what_a_client_takes),
         cmocka_unit_test(offers_follow_the_world),
+        cmocka_unit_test(what_a_client_does_with_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
