@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/num.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 
 enum { REACH_FILE_MAX = 1024 };
@@ -32,7 +33,8 @@ void reach_load(const char *dir, const char *name, struct reach *out) {
         if (slice_word(&rest, &failures) && slice_word(&rest, &until) &&
             num_parse(failures, 1000000, &n) && num_parse(until, INT64_MAX / 2, &at)) {
             out->failures = (unsigned)n;
-            out->until = (wall_t)at;
+            /* Nothing is left alone for so long: the clock was wrong when this was written. */
+            out->until = (wall_t)at > clock_wall() + 2 * REACH_MAX_S ? 0 : (wall_t)at;
             snprintf(out->text, sizeof out->text, "%.*s", SP(slice_trim(slice_chomp(rest))));
         }
     }

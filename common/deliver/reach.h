@@ -16,7 +16,8 @@ struct reach {
     char text[REACH_TEXT_MAX];
 };
 
-/* What is known of destination `name` (a host name); a missing or unreadable file: nothing. */
+/* What is known of destination `name` (a host name); a missing or unreadable file: nothing; a
+ * time too far ahead is from a wrong clock and counts for nothing. */
 void reach_load(const char *dir, const char *name, struct reach *out);
 /* It failed at `now`: `failures` goes up, `until` becomes `now` and an interval that starts at
  * min(REACH_FIRST_S, `first_s`) and doubles up to REACH_MAX_S, a tenth more or less by `random`.

@@ -16,6 +16,7 @@ enum {
     JOURNAL_DETAIL_MAX = 16 * 1024,
     JOURNAL_AHEAD = 32 * 1024, /* room kept in a journal, beyond what is begun */
     JOURNAL_RCPT = 4096 + 128, /* and for each recipient of what is begun: the longest line */
+    CLOCK_SLACK_S = 60,        /* a journal line that is further ahead is from a wrong clock */
     JOURNAL_BYTES_MAX = 1024 * 1024 * 1024,
     JOURNAL_OWED_MAX = 4 * 1024 * 1024, /* lines kept for a journal that cannot be written */
     REQUEST_STALE_S = 3600,             /* a request that nobody waits for any more */

@@ -506,6 +506,7 @@ static enum err_code replay(struct queue *q, struct segment *s, struct queue_msg
     struct journal_line l;
     struct table t = {0};
     char path[PATH_MAX];
+    wall_t now = clock_wall();
     bool had;
     enum err_code code;
 
@@ -526,7 +527,8 @@ static enum err_code replay(struct queue *q, struct segment *s, struct queue_msg
         if (!m) continue;
         j = (struct journal_state){m->due, m->attempts, m->is_held, m->is_delay_told};
         journal_apply(&l, &j, m->state, m->rcpt_count);
-        m->due = j.due;
+        /* A line from the future was written while the clock was wrong: so was the time in it. */
+        m->due = l.at > now + CLOCK_SLACK_S && j.due != m->due ? 0 : j.due;
         m->attempts = (uint16_t)(j.attempts > 65535 ? 65535 : j.attempts);
         m->is_held = j.is_held;
         m->is_delay_told = j.is_delay_told;

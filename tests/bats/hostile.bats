@@ -93,3 +93,16 @@ c, _ = l.accept(); c.sendall(b'220 \x1b[31m \xc2\x9b31m hi\r\n'); c.recv(99); c.
     LIMIT=10 run_postbag 0 queue-run -C a.conf
     [[ $(find a -path '*new*' -type f | wc -l) -ge 1 ]]
 }
+
+@test "an attempt while the clock was days ahead does not make the message wait for days" {
+    need faketime
+    free_port P
+    site a "relay 127.0.0.1:$P" "relay-tls none"
+    message b@b.test | "$POSTBAG" sendmail -C a.conf -f ann@a.test b@b.test
+    faketime -m -f +3d "$POSTBAG" queue-run -C a.conf --all > first
+    grep -q deferred first
+    sink s "$P"
+    run_postbag 0 queue-run -C a.conf -v
+    out_has delivered
+    queue_empty a
+}
