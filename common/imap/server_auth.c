@@ -14,7 +14,7 @@ void imap_put_capabilities(struct imap_server *s) {
                 S(" NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
                   " METADATA MULTIAPPEND REPLACE BINARY PREVIEW OBJECTID SAVEDATE UNSELECT UIDPLUS"
                   " MOVE STATUS=SIZE CONDSTORE QRESYNC UTF8=ACCEPT ESEARCH SEARCHRES WITHIN"
-                  " PARTIAL"));
+                  " PARTIAL SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES"));
         buf_addf(b, " APPENDLIMIT=%llu", (unsigned long long)s->cfg.message_size_max);
         return;
     }

@@ -388,6 +388,8 @@ static const struct command {
     {S_INIT("UNSELECT"), SELECTED, cmd_close},
     {S_INIT("EXPUNGE"), SELECTED | UID, cmd_expunge},
     {S_INIT("SEARCH"), SELECTED | UID, imap_cmd_search},
+    {S_INIT("SORT"), SELECTED | UID, imap_cmd_sort},
+    {S_INIT("THREAD"), SELECTED | UID, imap_cmd_thread},
     {S_INIT("FETCH"), SELECTED | UID, imap_cmd_fetch},
     {S_INIT("STORE"), SELECTED | UID, cmd_store},
     {S_INIT("COPY"), SELECTED | UID, cmd_copy},
@@ -446,7 +448,8 @@ void imap_command(struct imap_server *s) {
         // EXPUNGE may be told after everything but FETCH, STORE, SEARCH by number (RFC 3501 7.4.1)
         s->may_expunge =
             s->is_uid || !(slice_eq(c->verb, S("FETCH")) || slice_eq(c->verb, S("STORE")) ||
-                           slice_eq(c->verb, S("SEARCH")));
+                           slice_eq(c->verb, S("SEARCH")) || slice_eq(c->verb, S("SORT")) ||
+                           slice_eq(c->verb, S("THREAD")));
         c->run(s);
     }
 }

@@ -10,6 +10,7 @@
  *   server_fetch.c    FETCH
  *   server_resync.c   ENABLE, modification sequences, who was away (RFC 5161, 7162)
  *   server_search.c   SEARCH: keys, and which messages fit
+ *   server_sort.c     SORT, THREAD
  *   server_result.c   what it found: SEARCH, ESEARCH, "$"
  */
 #ifndef IMAP_SERVER_IMPL_H
@@ -105,7 +106,8 @@ struct search_state {
     struct buf fold, text;
     /* the result */
     unsigned returns; /* RETURN_* */
-    bool is_extended, is_sort, has_modseq;
+    bool is_extended, is_sort, has_modseq, has_return;
+    struct order_state *order; /* of SORT and THREAD; NULL else (server_sort.c) */
     struct imap_partial partial;
     uint32_t *hits; /* malloc: indexes of the view */
     size_t n_hits, cap_hits;
@@ -334,6 +336,17 @@ void imap_cmd_search(struct imap_server *s);
 bool imap_search_run(struct imap_server *s);
 void imap_search_content(struct imap_server *s, const struct imap_content *c);
 void imap_search_clear(struct imap_server *s);
+
+/* Take "[CHARSET x] keys" (SORT: "x keys") and begin to look. */
+void imap_search_start(struct imap_server *s, bool has_charset);
+
+/* server_sort.c */
+void imap_cmd_sort(struct imap_server *s);
+void imap_cmd_thread(struct imap_server *s);
+/* All hits are there: put them in order. False: it waits. `*is_done`: all was said. */
+bool imap_order_run(struct imap_server *s, bool *is_done);
+void imap_order_content(struct imap_server *s, const struct imap_content *c);
+void imap_order_clear(struct imap_server *s);
 
 /* server_result.c */
 /* "RETURN (MIN MAX) " before the keys, or nothing. */

@@ -63,7 +63,7 @@ bool imap_take_return(struct imap_server *s) {
         return true;
     }
     if (!imap_take_sp(&s->cur) || !imap_take(&s->cur, '(')) return false;
-    q->is_extended = true;
+    q->is_extended = q->has_return = true;
     while (!imap_take(&s->cur, ')')) {
         unsigned bit = 0;
 

@@ -250,31 +250,36 @@ static struct search_key *take_key(struct parse *p, unsigned depth) {
 }
 
 void imap_cmd_search(struct imap_server *s) {
-    struct parse p = {.s = s};
-    struct imap_cursor save;
+    if (!imap_take_sp(&s->cur)) imap_finish_bad(s, "Missing search keys.");
+    else if (!imap_take_return(s)) imap_finish_bad(s, s->cur.why);
+    else imap_search_start(s, false);
+}
+
+/* The charset of a search: "CHARSET x ", or "x " where it must be. */
+static bool take_charset(struct imap_server *s, bool must, struct slice *name) {
+    struct imap_cursor save = s->cur;
     struct slice word;
 
-    if (!imap_take_sp(&s->cur)) {
-        imap_finish_bad(s, "Missing search keys.");
-        return;
+    *name = S("");
+    if (!must && (!imap_take_word(&s->cur, &word) || !slice_ieq(word, S("CHARSET")))) {
+        s->cur = save;
+        return true;
     }
-    if (!imap_take_return(s)) {
+    return (must || imap_take_sp(&s->cur)) && imap_take_astring(&s->cur, name) &&
+           imap_take_sp(&s->cur);
+}
+
+void imap_search_start(struct imap_server *s, bool has_charset) {
+    struct parse p = {.s = s};
+    struct slice charset;
+
+    if (!take_charset(s, has_charset, &charset)) {
         imap_finish_bad(s, s->cur.why);
         return;
     }
-    save = s->cur;
-    if (imap_take_word(&s->cur, &word) && slice_ieq(word, S("CHARSET"))) {
-        if (!imap_take_sp(&s->cur) || !imap_take_astring(&s->cur, &word) ||
-            !imap_take_sp(&s->cur)) {
-            imap_finish_bad(s, s->cur.why);
-            return;
-        }
-        if (!slice_ieq(word, S("UTF-8")) && !slice_ieq(word, S("US-ASCII"))) {
-            imap_finish(s, "NO", S("BADCHARSET (US-ASCII UTF-8)"), S("Unknown charset."));
-            return;
-        }
-    } else {
-        s->cur = save;
+    if (charset.n && !slice_ieq(charset, S("UTF-8")) && !slice_ieq(charset, S("US-ASCII"))) {
+        imap_finish(s, "NO", S("BADCHARSET (US-ASCII UTF-8)"), S("Unknown charset."));
+        return;
     }
     s->search.root = take_and(&p, 0);
     if (!s->search.root || !imap_at_end(&s->cur)) {
@@ -514,12 +519,22 @@ bool imap_search_run(struct imap_server *s) {
         }
         if (t == TRUTH_YES && !imap_search_hit(s, q->index)) return false;
     }
+    if (q->order && !q->is_telling) {
+        bool is_done;
+
+        if (!imap_order_run(s, &is_done)) return false;
+        if (is_done) return true;
+    }
     return imap_search_tell(s);
 }
 
 void imap_search_content(struct imap_server *s, const struct imap_content *c) {
     struct search_state *q = &s->search;
 
+    if (q->index >= s->n_msgs) {
+        imap_order_content(s, c);
+        return;
+    }
     if (c) { // evaluated at once, so nothing is held
         struct subject x = {.s = s, .index = q->index, .content = c, .has = q->asked};
         enum truth t = eval(&x, q->root);
@@ -540,6 +555,7 @@ void imap_search_clear(struct imap_server *s) {
     struct buf fold = s->search.fold, text = s->search.text;
 
     free(s->search.hits);
+    imap_order_clear(s);
     buf_release(&fold);
     buf_reset(&fold);
     buf_release(&text);

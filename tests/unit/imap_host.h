@@ -21,6 +21,7 @@ struct host {
     struct imap_server *s;
     struct host_msg v[HOST_MESSAGES_MAX];
     size_t n;
+    bool has_no_head;  /* it keeps no heads */
     bool is_empty;     /* mailboxes have no message */
     bool wants_tls_up; /* STARTTLS was asked */
     struct buf log;    /* one line per event */
@@ -326,7 +327,7 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         content.preview = S("Gr\303\274\303\237e");
         content.emailid = S("M1");
         buf_reset(&h->head);
-        imap_put_head(&h->head, m->bytes);
+        if (!h->has_no_head) imap_put_head(&h->head, m->bytes);
         content.head = buf_slice(&h->head);
         content.save_date = ev->uid == 101 ? 0 : 1600000000;
         imap_server_message(s, &content);
