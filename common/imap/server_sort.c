@@ -251,7 +251,7 @@ static bool order_hits(struct imap_server *s) {
     for (size_t i = 0; i < q->n_hits; i++) places[i] = (uint32_t)i;
     if (q->n_hits > 1) qsort_r(places, q->n_hits, sizeof *places, compare, o);
     for (size_t i = 0; i < q->n_hits; i++) places[i] = q->hits[places[i]];
-    memcpy(q->hits, places, q->n_hits * sizeof *places);
+    if (q->n_hits) memcpy(q->hits, places, q->n_hits * sizeof *places);
     free(places);
     return true;
 }
