@@ -3,9 +3,10 @@
 #include "base/utf8.h"
 #include "mime/encword.h"
 
-/* Lower case of ASCII, Latin-1, Latin Extended-A, Greek and Cyrillic: the simple mappings. */
+enum { FOLD_PIECE = 4096 };
+
+/* Lower case of Latin-1, Latin Extended-A, Greek and Cyrillic: the simple mappings. */
 static uint32_t fold(uint32_t c) {
-    if (c < 128) return c >= 'A' && c <= 'Z' ? c + 32 : c;
     if ((c >= 0xc0 && c <= 0xde && c != 0xd7) || (c >= 0x391 && c <= 0x3ab) ||
         (c >= 0x410 && c <= 0x42f)) {
         return c + 32;
@@ -20,12 +21,37 @@ static uint32_t fold(uint32_t c) {
     return c;
 }
 
+/* The ASCII at the start of `s`, at most a piece of it: most text is that. Returns how much. */
+static size_t fold_ascii(struct buf *out, struct slice s, bool *was_blank) {
+    size_t n = 0, room = s.n < FOLD_PIECE ? s.n : FOLD_PIECE;
+    char *p = buf_room(out, room), *to = p;
+
+    if (!p) return 0;
+    for (; n < room && (unsigned char)s.p[n] < 128; n++) {
+        char c = s.p[n];
+
+        if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
+            if (!*was_blank) *to++ = ' ';
+            *was_blank = true;
+            continue;
+        }
+        *was_blank = false;
+        *to++ = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+    }
+    buf_grown(out, (size_t)(to - p));
+    return n;
+}
+
 bool imap_fold(struct buf *out, struct slice s) {
     bool was_blank = false;
 
     for (size_t i = 0; i < s.n && !out->bad;) {
         uint32_t c;
-        size_t n = utf8_char(slice_from(s, i), &c);
+        size_t n = fold_ascii(out, slice_from(s, i), &was_blank);
+
+        i += n;
+        if (n) continue;
+        n = utf8_char(slice_from(s, i), &c);
 
         if (!n) {
             buf_addc(out, s.p[i++]);
@@ -33,15 +59,8 @@ bool imap_fold(struct buf *out, struct slice s) {
             continue;
         }
         i += n;
-        if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
-            if (!was_blank) buf_addc(out, ' ');
-            was_blank = true;
-            continue;
-        }
         was_blank = false;
-        c = fold(c);
-        if (c < 128) buf_addc(out, (char)c);
-        else utf8_put(out, c);
+        utf8_put(out, fold(c));
     }
     return !out->bad;
 }

@@ -28,6 +28,7 @@ struct imap_server *imap_server_new(const struct imap_config *cfg, mono_t now) {
     buf_init(&s->fetch.tmp, IMAP_ITEM_MAX);
     buf_init(&s->search.fold, 64 * 1024 * 1024);
     buf_init(&s->search.text, 64 * 1024 * 1024);
+    buf_init(&s->search.sign, 128 * 1024 * 1024);
     arena_init(&s->fetch.arena, 64 * 1024 * 1024);
     arena_init(&s->list.names, 256 * 1024 * 1024);
     imap_reader_init(&s->reader, IMAP_COMMAND_PREAUTH_MAX);
@@ -59,6 +60,7 @@ void imap_server_free(struct imap_server *s) {
     buf_release(&s->fetch.tmp);
     buf_release(&s->search.fold);
     buf_release(&s->search.text);
+    buf_release(&s->search.sign);
     arena_release(&s->fetch.arena);
     arena_release(&s->list.names);
     arena_release(&s->arena);
@@ -481,6 +483,7 @@ void imap_server_ok(struct imap_server *s) {
         imap_tell(s, IMAP_EV_IDLE)->is_on = true;
         break;
     case IMAP_EV_GET_METADATA: imap_metadata_done(s); break;
+    case IMAP_EV_CANDIDATES: break; // all must be looked at; the job goes on
     case IMAP_EV_SET_METADATA:
     case IMAP_EV_CREATE:
     case IMAP_EV_DELETE:

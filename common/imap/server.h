@@ -207,6 +207,11 @@ enum imap_event_type {
     IMAP_EV_SET_METADATA,
     /* unchanged_since: imap_server_vanished, for a client that was away (RFC 7162 3.2) */
     IMAP_EV_VANISHED,
+    /* keywords: folded texts that every hit has in it: imap_server_candidates, or imap_server_ok
+     * when nothing is known and all must be looked at */
+    IMAP_EV_CANDIDATES,
+    /* No answer: uid, bytes: the folded text of a message, all that texts are looked for in. */
+    IMAP_EV_TEXT,
     /* NOOP, CHECK, start of IDLE: look what is new, push it, then imap_server_ok. */
     IMAP_EV_POLL,
     /* No answer: is_on. While on, pushes go out at once. */
@@ -322,6 +327,9 @@ void imap_server_message(struct imap_server *s, const struct imap_content *c);
 void imap_server_gone(struct imap_server *s);
 /* Of the open IMAP_EV_STORE: these were changed by others since, ascending. */
 void imap_server_modified(struct imap_server *s, const uint32_t *uids, size_t n);
+/* No other messages than these (ascending) can hold the texts. `wants_text`: tell the texts of
+ * those that were looked at by IMAP_EV_TEXT. */
+void imap_server_candidates(struct imap_server *s, const uint32_t *uids, size_t n, bool wants_text);
 /* What went since then, ascending; `is_all`: nobody knows that far back, so every UID that is not
  * in the view. */
 void imap_server_vanished(struct imap_server *s, const uint32_t *uids, size_t n, bool is_all);

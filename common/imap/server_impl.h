@@ -104,6 +104,11 @@ struct search_state {
     size_t index;
     unsigned asked; /* IMAP_NEED_* that was asked of `index` and did not decide */
     struct buf fold, text;
+    /* what the host knows of texts */
+    bool has_asked, has_candidates, wants_text;
+    uint32_t *candidates; /* malloc: UIDs, ascending */
+    size_t n_candidates, candidate;
+    struct buf sign;
     /* the result */
     unsigned returns; /* RETURN_* */
     bool is_extended, is_sort, has_modseq, has_return;

@@ -45,7 +45,7 @@ struct search_key {
     struct slice name, text; /* text is folded */
 };
 
-enum { DAY_S = 86400 };
+enum { DAY_S = 86400, NEEDLES_MAX = 16 };
 
 /* --- parse -------------------------------------------------------------------------------------
  */
@@ -500,12 +500,85 @@ static enum truth eval(struct subject *x, const struct search_key *k) {
     }
 }
 
+/* --- what need not be looked at ----------------------------------------------------------------
+ */
+
+/* Texts that every hit must have: those of the keys that all must hold. */
+static void put_needles(const struct search_key *k, struct slice *v, size_t *n) {
+    bool is_text = k->what == KEY_BODY || k->what == KEY_TEXT || k->what == KEY_HEADER;
+
+    if (is_text && k->text.n >= 3 && *n < NEEDLES_MAX && !is_in_head(k)) v[(*n)++] = k->text;
+    if (k->what != KEY_AND) return;
+    for (const struct search_key *c = k->children; c; c = c->next) put_needles(c, v, n);
+}
+
+/* True: the host is asked first. */
+static bool ask_candidates(struct imap_server *s) {
+    struct search_state *q = &s->search;
+    struct slice *needles = arena_new(&s->arena, NEEDLES_MAX * sizeof *needles);
+    struct imap_event *ev;
+    size_t n = 0;
+
+    q->has_asked = true;
+    if (needles) put_needles(q->root, needles, &n);
+    if (!n) return false;
+    ev = imap_ask(s, IMAP_EV_CANDIDATES);
+    ev->keywords = needles;
+    ev->n_keywords = n;
+    return true;
+}
+
+void imap_server_candidates(struct imap_server *s, const uint32_t *uids, size_t n,
+                            bool wants_text) {
+    struct search_state *q = &s->search;
+
+    if (s->open != IMAP_EV_CANDIDATES) return;
+    s->open = IMAP_EV_NONE;
+    q->wants_text = wants_text;
+    q->candidates = malloc((n + 1) * sizeof *q->candidates);
+    if (!q->candidates) return;
+    if (n) memcpy(q->candidates, uids, n * sizeof *uids);
+    q->n_candidates = n;
+    q->has_candidates = true;
+}
+
+static bool is_candidate(struct search_state *q, uint32_t uid) {
+    if (!q->has_candidates) return true;
+    while (q->candidate < q->n_candidates && q->candidates[q->candidate] < uid) q->candidate++;
+    return q->candidate < q->n_candidates && q->candidates[q->candidate] == uid;
+}
+
+/* All that a text is looked for in: fields whole (TEXT) and their values (HEADER), the body. */
+static void tell_text(struct subject *x) {
+    struct buf *b = &x->s->search.sign;
+    struct header_iter it;
+    struct header_field f;
+    struct imap_event *ev;
+
+    buf_reset(b);
+    for (header_begin(&it, x->content->bytes); header_next(&it, &f);) {
+        imap_fold_field(b, slice_of(x->content->bytes.p + f.at, f.end - f.at));
+        buf_addc(b, '\n');
+        imap_fold_field(b, f.value);
+        buf_addc(b, '\n');
+    }
+    buf_add(b, body_text(x));
+    if (b->bad || x->s->search.text.bad) return;
+    ev = imap_tell(x->s, IMAP_EV_TEXT);
+    ev->uid = x->s->msgs[x->index].uid;
+    ev->bytes = buf_slice(b);
+}
+
 bool imap_search_run(struct imap_server *s) {
     struct search_state *q = &s->search;
 
+    if (!q->has_asked && ask_candidates(s)) return false;
     for (; !q->is_telling && q->index < s->n_msgs; q->index++) {
         struct subject x = {.s = s, .index = q->index};
-        enum truth t = eval(&x, q->root);
+        enum truth t;
+
+        if (!is_candidate(q, s->msgs[q->index].uid)) continue;
+        t = eval(&x, q->root);
 
         if (t == TRUTH_OPEN) {
             struct imap_event *ev = imap_ask(s, IMAP_EV_NEED_MESSAGE);
@@ -540,6 +613,7 @@ void imap_search_content(struct imap_server *s, const struct imap_content *c) {
         enum truth t = eval(&x, q->root);
 
         if (t == TRUTH_YES && !imap_search_hit(s, q->index)) return;
+        if (q->wants_text && x.has_text) tell_text(&x);
         imap_tell(s, IMAP_EV_MESSAGE_DONE)->uid = s->msgs[q->index].uid;
         if (t == TRUTH_OPEN &&
             (x.need & ~q->asked)) { // decided by something else: ask for that too
@@ -552,7 +626,7 @@ void imap_search_content(struct imap_server *s, const struct imap_content *c) {
 }
 
 void imap_search_clear(struct imap_server *s) {
-    struct buf fold = s->search.fold, text = s->search.text;
+    struct buf fold = s->search.fold, text = s->search.text, sign = s->search.sign;
 
     free(s->search.hits);
     imap_order_clear(s);
@@ -560,5 +634,8 @@ void imap_search_clear(struct imap_server *s) {
     buf_reset(&fold);
     buf_release(&text);
     buf_reset(&text);
-    s->search = (struct search_state){.fold = fold, .text = text};
+    buf_release(&sign);
+    buf_reset(&sign);
+    free(s->search.candidates);
+    s->search = (struct search_state){.fold = fold, .text = text, .sign = sign};
 }

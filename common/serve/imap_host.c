@@ -17,6 +17,7 @@
 #include "imap/server.h"
 #include "serve/server.h"
 #include "store/annotation.h"
+#include "store/signature.h"
 #include "store/store.h"
 #include "sys/clock.h"
 
@@ -482,6 +483,20 @@ static void on_vanished(struct imap_host *h, const struct imap_event *ev) {
     free(uids);
 }
 
+static void on_candidates(struct imap_host *h, const struct imap_event *ev) {
+    uint32_t *uids;
+    size_t n;
+    bool wants_text;
+
+    if (h->box &&
+        mailbox_candidates(h->box, ev->keywords, ev->n_keywords, &uids, &n, &wants_text)) {
+        imap_server_candidates(h->engine, uids, n, wants_text);
+        free(uids);
+    } else {
+        imap_server_ok(h->engine);
+    }
+}
+
 static void on_append(struct imap_host *h, const struct imap_event *ev) {
     wall_t date = ev->has_date ? ev->date : 0;
     struct err e = {0};
@@ -739,6 +754,10 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
     case IMAP_EV_EXPUNGE: on_expunge(h, ev); break;
     case IMAP_EV_GET_METADATA: on_get_metadata(h, ev); break;
     case IMAP_EV_SET_METADATA: on_set_metadata(h, ev); break;
+    case IMAP_EV_CANDIDATES: on_candidates(h, ev); break;
+    case IMAP_EV_TEXT:
+        if (h->box) mailbox_sign(h->box, ev->uid, ev->bytes);
+        break;
     case IMAP_EV_VANISHED: on_vanished(h, ev); break;
     case IMAP_EV_NEED_MESSAGE: on_need(h, ev); break;
     case IMAP_EV_MESSAGE_DONE: close_message(h); break;

@@ -526,6 +526,7 @@ void mailbox_pause(struct mailbox *m) {
 void mailbox_rest(struct mailbox *m) {
     if (!m) return;
     mailbox_pause(m);
+    mailbox_signatures_free(m);
     free(m->cached);
     free(m->dirty);
     m->cached = NULL;
@@ -647,6 +648,7 @@ void mailbox_free(struct mailbox *m) {
     if (!m) return;
     mailbox_cache_flush(m);
     mailbox_ahead_free(m);
+    mailbox_signatures_free(m);
     free(m->cached);
     free(m->dirty);
     index_close(m->index);

@@ -79,7 +79,8 @@ struct mailbox {
     int64_t scan_again_at; /* what changed in the grain of our own change shows then; 0: no need */
     bool has_index;
     struct index *index;
-    struct ahead *ahead; /* message.c; NULL: none */
+    struct signatures *signatures; /* signature.c; NULL: none */
+    struct ahead *ahead;           /* message.c; NULL: none */
     struct cached *cached;
     size_t n_cached;
 
@@ -139,6 +140,8 @@ void keywords_read(struct mailbox *m);
 uint64_t mailbox_noted_modseq(struct mailbox *m);
 /* Give back what was read ahead (message.c). */
 void mailbox_ahead_free(struct mailbox *m);
+/* Give back what is known of the search file (signature.c). */
+void mailbox_signatures_free(struct mailbox *m);
 enum err_code mailbox_lock(struct mailbox *m, struct err *e);
 void mailbox_unlock(struct mailbox *m);
 /* Add a line for a file, with the lock held; durable. */

@@ -165,3 +165,52 @@ c('APPEND "R&D/Gr\u00fc\u00dfe" UTF8 (~{%d+}\r\n%s)' % (len(text.encode()), text
 c('SELECT "R&D/Gr\u00fc\u00dfe"'); assert c("SEARCH SUBJECT \"gr\u00dc\u00dfe\"") == ["* SEARCH 1"], c.last
 PY
 }
+
+@test "the text index finds what a scan finds, also when it is old, cut off or damaged" {
+    story <<'PY'
+import random, base64, glob
+r = random.Random(3)
+words = ["alpha", "Beta", "str\u00e4\u00dfe", "\u6771\u4eac\u90fd", "\u043f\u0440\u0438\u0432\u0435\u0442", "x1y2z3", "quick", "brown", "Zebra", "\u00c9t\u00e9"]
+box = "b/mail/b.test/jo/Maildir"
+def message(i):
+    text = " ".join(r.choice(words) + r.choice(["", "s", str(r.randrange(99))]) for _ in range(r.randrange(3, 60)))
+    head = "From: %s <a%d@a.test>\nSubject: =?utf-8?b?%s?=\nX-Odd: %s\n" % (
+        r.choice(["Ann", "Bob"]), i, base64.b64encode(r.choice(words).encode()).decode(), r.choice(["odd", "even"]) + str(i % 7))
+    kind = r.randrange(4)
+    if kind == 0:
+        return head + "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(text.encode()).decode()
+    if kind == 1:
+        return head + ("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html; charset=utf-8\n\n<p>%s</p>\n"
+                       "--b\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n%s\n--b--\n" % (text, base64.b64encode(b"hidden attachment").decode()))
+    if kind == 2:
+        return head + "Content-Type: message/rfc822\n\nSubject: inner%d\nContent-Type: text/plain; charset=iso-8859-1\n\n%s\n" % (i, text.encode().decode("latin-1"))
+    return head + "Content-Type: text/plain; charset=utf-8\n\n" + text + "\n"
+def fill(first, n):
+    for i in range(first, first + n):
+        with open("%s/cur/%d.M%dP1.h:2," % (box, 1767225600 + i, i), "wb") as f:
+            f.write(message(i).encode("utf-8", "replace"))
+c("SELECT INBOX"); fill(0, 1100); c("NOOP")
+needles = ["alpha", "BETA1", "\u00e4\u00df", "str\u00c4\u00dfe", "\u6771\u4eac", "\u4eac", "\u90fd \u6771", "\u041f\u0420\u0418", "x1y2z3s", "quick brown", "hidden",
+           "inner4", "odd3", "a77@a.test", "no such text", "sbrown", "Zebra9", "\u00e9t\u00e9", "<p>", "qu", "a", "ebr", "utf-8"]
+def same(s, label):
+    for n in needles:
+        for key in ("BODY", "TEXT", "HEADER X-Odd", "SUBJECT"):
+            q = '%s {%d+}\r\n%s' % (key, len(n.encode()), n)
+            a = s("SEARCH CHARSET UTF-8 " + q)
+            b = s("SEARCH CHARSET UTF-8 OR %s %s" % (q, q))     # no bound: all are looked at
+            assert a == b, (label, q, a[0][:200], b[0][:200])
+same(c, "new")
+path = box + "/postbag-search"
+assert os.path.getsize(path) == 4096 + 2 * (4096 + 16384 * 64), os.path.getsize(path)
+assert len(c("SEARCH BODY alpha")[0].split()) > 50
+# messages go and come
+c("STORE 5:90,600:800 +FLAGS.SILENT (\\Deleted)"); c("EXPUNGE"); fill(1100, 30); c("NOOP")
+same(c, "changed")
+d("SELECT INBOX"); same(d, "another session")
+for label, damage in (("cut", lambda f: f.truncate(4096 + 4096 + 16384 * 64 + 7000)), ("head", lambda f: f.write(b"junk")),
+                      ("empty", lambda f: f.truncate(0)), ("block", lambda f: (f.seek(4100), f.write(b"\xff" * 40)))):
+    with open(path, "r+b") as f: damage(f)
+    e = login(); e("SELECT INBOX"); same(e, label)
+os.unlink(path); same(c, "gone")
+PY
+}
