@@ -207,12 +207,12 @@ const struct applet applet_serve = {
     .operands = "[USER]",
     .opts = opts,
     .args_size = sizeof(struct args),
-    .settings =
-        "hostname domain data user listen tls tls-ca relay relay-from relay-tls relay-auth "
-        "relay-token-command proxy-from "
-        "xclient-from client-limit connection-limit destination mta-sts resolver dnssec "
-        "trust-anchor accounts aliases drop-dir alias-commands alias-user mx-port "
-        "message-size-limit disk-reserve hold-limit queue-lifetime retry plaintext-auth log",
+    .settings = "hostname domain data user listen tls tls-ca relay relay-from relay-tls relay-auth "
+                "relay-token-command proxy-from "
+                "xclient-from client-limit connection-limit destination mta-sts resolver dnssec "
+                "trust-anchor accounts aliases drop-dir alias-commands alias-user mx-port "
+                "message-size-limit disk-reserve hold-limit queue-lifetime retry plaintext-auth "
+                "pop3-login-delay log",
     .exits = exits,
     .max_operands = 1,
     .run = run,

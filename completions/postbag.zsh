@@ -289,6 +289,7 @@ _postbag() {
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
         '--retry=[first interval before a new attempt; it grows up to 4h]:TIME:_files' \
         '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
+        '--pop3-login-delay=[refuse a POP3 login sooner than this after the last one of the same user]:TIME:_files' \
         '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:(auto text json journal none)' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \

@@ -129,9 +129,10 @@ struct conf {
     struct conf_nets relay_from, proxy_from, xclient_from;
     uint32_t client_limit, connection_limit;
     bool alias_commands;
-    const char *alias_user; /* NULL: nobody */
-    uint64_t disk_reserve;  /* bytes */
-    uint32_t hold_limit;    /* seconds */
+    const char *alias_user;    /* NULL: nobody */
+    uint64_t disk_reserve;     /* bytes */
+    uint32_t hold_limit;       /* seconds */
+    uint32_t pop3_login_delay; /* seconds; 0: none */
     enum conf_relay_tls relay_tls;
     const char *relay_auth;          /* name of a mechanism, or "auto" */
     const char *relay_token_command; /* NULL: none */

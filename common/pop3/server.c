@@ -15,7 +15,7 @@ struct pop3_server {
     struct pop3_server_config config;
     struct buf hostname, user, line, out;
     enum state state;
-    bool is_tls, line_over, is_eof, wants_shutdown, needs_arm, is_preauth;
+    bool is_tls, is_utf8, line_over, is_eof, wants_shutdown, needs_arm, is_preauth;
     struct sasl_server sasl;
     struct slice login_user, login_password;
     const char *mechanism;
@@ -128,17 +128,40 @@ static void capa(struct pop3_server *s, struct slice args) {
         sasl_put_names(&s->out, sasl_server_offers(s->config.sasl), " ");
         say(s, "");
     }
-    say(s, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n.");
+    say(s, s->config.allow_utf8_login ? "UTF8 USER" : "UTF8");
+    if (s->config.login_delay_s) buf_addf(&s->out, "LOGIN-DELAY %u\r\n", s->config.login_delay_s);
+    say(s,
+        "LANG\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n.");
 }
 
 static void stls(struct pop3_server *s, struct slice args) {
     (void)args;
     if (!s->config.offer_tls || s->is_tls) bad(s, "-ERR STLS is not offered");
+    else if (s->is_utf8) bad(s, "-ERR STLS comes before UTF8"); // RFC 6856 2.1
     else {
         say(s, "+OK begin TLS");
         s->state = TLS;
         push(s, POP3_SERVER_NEED_TLS);
     }
+}
+
+static void utf8(struct pop3_server *s, struct slice args) {
+    if (args.n) bad(s, "-ERR UTF8 takes no argument");
+    else {
+        s->is_utf8 = true;
+        say(s, "+OK UTF-8 enabled");
+    }
+}
+
+// RFC 6856 3: there is English only. The argument is a language range that is looked up: "en"
+// is found for "en-GB" too.
+static void lang(struct pop3_server *s, struct slice args) {
+    struct slice primary, rest;
+    slice_cut(args, '-', &primary, &rest);
+    if (!args.n) say(s, "+OK languages follow\r\nen English\r\ni-default English\r\n.");
+    else if (slice_ieq(args, S("i-default"))) say(s, "+OK i-default now in English");
+    else if (slice_eq(args, S("*")) || slice_ieq(primary, S("en"))) say(s, "+OK en now in English");
+    else bad(s, "-ERR there is no such language here");
 }
 
 static void user(struct pop3_server *s, struct slice args) {
@@ -345,6 +368,8 @@ static const struct {
     {S_INIT("AUTH"), IN_AUTH, auth},
     {S_INIT("USER"), IN_PREAUTH, known},
     {S_INIT("PASS"), IN_PREAUTH, known},
+    {S_INIT("UTF8"), IN_AUTH, utf8},
+    {S_INIT("LANG"), IN_AUTH | IN_TRANS, lang},
     {S_INIT("STAT"), IN_TRANS, stat},
     {S_INIT("LIST"), IN_TRANS, list},
     {S_INIT("UIDL"), IN_TRANS, uidl},

@@ -1,9 +1,13 @@
-/* pop3/server: the server's side of POP3 (RFC 1939, 2449, 2595, 5034), an engine without I/O
- * (base/engine.h).
+/* pop3/server: the server's side of POP3 (RFC 1939, 2449, 2595, 5034, 6856), an engine without
+ * I/O (base/engine.h).
  *
- * CAPA, STLS, USER/PASS, AUTH PLAIN and LOGIN, STAT, LIST, UIDL, RETR, TOP, DELE, RSET, NOOP, QUIT;
- * RESP-CODES, AUTH-RESP-CODE, PIPELINING. Message numbers and sizes are those of the maildrop given
- * at login and never change (P-3); deletions are marks here and told to the host at QUIT (P-4).
+ * CAPA, STLS, USER/PASS, AUTH, STAT, LIST, UIDL, RETR, TOP, DELE, RSET, NOOP, QUIT, UTF8, LANG (of
+ * English); RESP-CODES, AUTH-RESP-CODE, PIPELINING, EXPIRE NEVER, LOGIN-DELAY. Messages are sent as
+ * they are in either mode: one whose header has bytes above 127 is no reason to refuse it to a
+ * client that did not say UTF8 (RFC 6856 4 would allow that), because such headers were there
+ * before the RFC, and a client that is refused one message often stops. Message numbers and sizes
+ * are those of the maildrop given at login and never change (P-3); deletions are marks here and
+ * told to the host at QUIT (P-4).
  *
  *     case POP3_SERVER_LOGIN:     pop3_server_maildrop(s, list, n) or pop3_server_refuse(s, ...)
  *     case POP3_SERVER_NEED_BODY: pop3_server_body(s, bytes of message ev.number from ev.offset)
@@ -37,7 +41,10 @@ struct pop3_server_config {
     bool plaintext_auth;         /* logins without TLS */
     const struct sasl_env *sasl; /* for more mechanisms than PLAIN and LOGIN; lives as long as the
                                   * engine. NULL: none */
-    bool allow_utf8_login; /* bytes above 127 in USER and PASS; they are always taken in SASL */
+    bool allow_utf8_login; /* bytes above 127 in USER and PASS, announced as "UTF8 USER"; they are
+                            * always taken in SASL */
+    unsigned
+        login_delay_s; /* announced as LOGIN-DELAY when not 0; the host refuses with that code */
     unsigned idle_ms, login_ms, bad_max, auth_max; /* 0: default */
 };
 

@@ -2,11 +2,13 @@
  * exclusively), the messages, and the deletions at QUIT. RFC 1939, 3206. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pop3/server.h"
 #include "serve/server.h"
 #include "store/store.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 
 struct drop_message {
@@ -22,7 +24,8 @@ struct pop3_host {
     char user[ACCOUNT_NAME_MAX + 1]; /* logged in as, or "" */
     struct store *store;
     struct mailbox *inbox;
-    int drop_fd; /* the exclusive right to the maildrop, or -1 */
+    bool is_early; /* pop3-login-delay is not over */
+    int drop_fd;   /* the exclusive right to the maildrop, or -1 */
     struct drop_message *drop;
     struct pop3_message *list;
     size_t count;
@@ -48,7 +51,8 @@ static void close_drop(struct pop3_host *h) {
 /* The words of an answer that is no: RFC 2449 8.1.1, RFC 3206. */
 static void refuse(struct pop3_host *h, const struct err *e) {
     pop3_server_refuse(h->engine,
-                       e->code == ERR_BUSY   ? S("IN-USE")
+                       h->is_early           ? S("LOGIN-DELAY")
+                       : e->code == ERR_BUSY ? S("IN-USE")
                        : err_is_temporary(e) ? S("SYS/TEMP")
                                              : S("SYS/PERM"),
                        slice_str(e->msg));
@@ -86,16 +90,39 @@ static enum err_code list_drop(struct pop3_host *h, struct err *e) {
     return OK;
 }
 
+/* RFC 2449 6.5: does this login come sooner than `pop3-login-delay` after the last one? When that
+ * was is the time of the lock file, which all processes share, once it has an octet. A time that
+ * lies ahead, from a clock that was wrong, holds nobody off. */
+static enum err_code check_delay(struct pop3_host *h, struct err *e) {
+    uint32_t delay = h->session->server->conf->pop3_login_delay;
+    wall_t now = clock_wall();
+    struct stat st;
+
+    if (!delay) return OK;
+    if (fstat(h->drop_fd, &st) != 0) return err_sys(e, "cannot look at the lock of the maildrop");
+    h->is_early = st.st_size > 0 && st.st_mtime <= now && now - st.st_mtime < delay;
+    if (!h->is_early) return OK;
+    return err_set(e, ERR_LIMIT, "log in again in %lld seconds",
+                   (long long)(delay - (now - st.st_mtime)));
+}
+
+static enum err_code note_login(struct pop3_host *h, struct err *e) {
+    if (!h->session->server->conf->pop3_login_delay) return OK;
+    return file_write_at(h->drop_fd, S("\n"), 0, "the lock of the maildrop", e);
+}
+
 static enum err_code open_drop(struct pop3_host *h, const struct account *a, struct err *e) {
     enum err_code code = store_open(a->home, &h->store, e);
 
     if (code != OK) return code;
     code = store_lock_maildrop(h->store, &h->drop_fd, e);
     if (code == ERR_BUSY) return err_set(e, ERR_BUSY, "another session has this maildrop");
+    if (code == OK) code = check_delay(h, e);
     if (code == OK) code = mailbox_open(h->store, S("INBOX"), MAILBOX_WRITE, &h->inbox, e);
     if (code == ERR_BUSY) /* not the maildrop lock: try the mailbox again later */
         return err_mail(e, ERR_TIMEOUT, STATUS(4, 2, 0), "the mailbox is locked");
-    return code == OK ? list_drop(h, e) : code;
+    if (code == OK) code = list_drop(h, e);
+    return code == OK ? note_login(h, e) : code;
 }
 
 /* Show the maildrop of `a`, or say why not. */
@@ -107,7 +134,7 @@ static void enter(struct pop3_host *h, const struct account *a) {
         pop3_server_maildrop(h->engine, h->list, h->count);
         return;
     }
-    log_event(h->session->server->log, e.code == ERR_BUSY ? LEVEL_NOTE : LEVEL_ERROR,
+    log_event(h->session->server->log, e.code == ERR_BUSY || h->is_early ? LEVEL_NOTE : LEVEL_ERROR,
               "cannot open the maildrop", "user", slice_str(a->name), "why", slice_str(e.msg),
               NULL);
     free(h->drop);
@@ -279,6 +306,7 @@ enum err_code pop3_host_new(struct session *s, mono_t now, struct err *e) {
         .plaintext_auth = server->conf->plaintext_auth || stdio, /* a pipe is not a network */
         .sasl = server_sasl(s),
         .allow_utf8_login = true,
+        .login_delay_s = server->conf->pop3_login_delay,
     };
     struct pop3_host *h = calloc(1, sizeof *h);
 

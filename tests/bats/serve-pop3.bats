@@ -94,3 +94,52 @@ p = poplib.POP3_SSL("127.0.0.1", int(sys.argv[2]), context=c)
 p.user("jo"); p.pass_("pw"); assert p.stat()[0] == 3; p.quit()
 PY
 }
+
+@test "pop3-login-delay: a second login has to wait, and one that failed does not count" {
+    free_port P
+    printf 'listen pop3 127.0.0.1:%s\npop3-login-delay 1h\n' "$P" >> b.conf
+    serve b
+    pop "$P" "$(maildir b jo)" <<'PY'
+import os, poplib, sys, time
+def login(pw="pw"):
+    p = poplib.POP3("127.0.0.1", int(sys.argv[1])); p.user("jo"); p.pass_(pw); return p
+def refused(code, pw="pw"):
+    try: login(pw); assert False
+    except poplib.error_proto as e: assert code in e.args[0], e
+refused(b"[AUTH]", "no")
+a = login()
+caps = a.capa()
+assert caps["LOGIN-DELAY"] == ["3600"] and caps["EXPIRE"] == ["NEVER"], caps
+refused(b"[IN-USE]")
+a.quit()
+refused(b"[LOGIN-DELAY]")
+lock = sys.argv[2] + "/postbag-pop3.lock"
+past = time.time() - 3601
+os.utime(lock, (past, past))
+login().quit()
+refused(b"[LOGIN-DELAY]")
+os.utime(lock, (time.time() + 9999,) * 2)
+login().quit()
+PY
+}
+
+@test "UTF-8: a name and a password outside ASCII log in; a UTF-8 header comes as it is; LANG" {
+    free_port P
+    user b jürg grün
+    printf 'Subject: grüße\n\nx\n' | "$POSTBAG" deliver -C b.conf jürg
+    printf 'listen pop3 127.0.0.1:%s\n' "$P" >> b.conf
+    serve b
+    pop "$P" <<'PY'
+import poplib, sys
+p = poplib.POP3("127.0.0.1", int(sys.argv[1])); p.encoding = "UTF-8"
+caps = p.capa()
+assert caps["UTF8"] == ["USER"] and "LANG" in caps, caps
+p.utf8()
+assert p._longcmd("LANG")[1] == [b"en English", b"i-default English"]
+p.user("jürg"); p.pass_("grün")
+lines = p.retr(1)[1]
+assert "Subject: grüße".encode() in lines, lines
+assert p.list(1).split()[2] == str(sum(len(x) + 2 for x in lines)).encode()
+p.quit()
+PY
+}

@@ -1,6 +1,6 @@
-/* pop3-server. Options: tls, stls, plaintext-auth, scram, binding, tokens (sasl_world.h); "message
- * TEXT" (escaped) for each message of the maildrop, whose uids are uid1, uid2... A:
- * deny|in-use|gone|update-failed|tls */
+/* pop3-server. Options: tls, stls, plaintext-auth, utf8, "login-delay SECONDS", scram, binding,
+ * tokens (sasl_world.h); "message TEXT" (escaped) for each message of the maildrop, whose uids are
+ * uid1, uid2... A: deny|in-use|early|gone|update-failed|tls */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,6 +28,8 @@ static void *open_it(struct slice o, size_t piece, mono_t now) {
     c.offer_tls = wire_flag(o, "stls");
     c.sasl = sasl_world(wire_flag(o, "scram"), wire_flag(o, "binding"), wire_flag(o, "tokens"));
     c.plaintext_auth = wire_flag(o, "plaintext-auth");
+    c.allow_utf8_login = wire_flag(o, "utf8");
+    c.login_delay_s = (unsigned)wire_number(o, "login-delay");
     s->piece = piece;
     while (slice_line(&rest, &line)) {
         if (!slice_starts(line, S("message ")) || s->count == MESSAGES_MAX) continue;
@@ -100,6 +102,8 @@ static bool answer(void *self, struct slice w, mono_t now) {
     else if (slice_eq(w, S("deny"))) pop3_server_refuse(s->s, S("AUTH"), S("wrong password"));
     else if (slice_eq(w, S("in-use")))
         pop3_server_refuse(s->s, S("IN-USE"), S("maildrop is locked"));
+    else if (slice_eq(w, S("early")))
+        pop3_server_refuse(s->s, S("LOGIN-DELAY"), S("log in again in 5 seconds"));
     else if (slice_eq(w, S("gone"))) pop3_server_refuse(s->s, S(""), S("message is gone"));
     else if (slice_eq(w, S("update-failed")))
         pop3_server_refuse(s->s, S("SYS/TEMP"), S("some deleted messages were not removed"));
