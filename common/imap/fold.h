@@ -4,6 +4,8 @@
 
 #include "base/buf.h"
 
+enum { IMAP_FOLD_GROWTH = 2 }; /* a folded text has at most so many times the bytes */
+
 /* Append `s` (UTF-8; other bytes stay) in lower case as far as ASCII, Latin, Greek and Cyrillic go,
  * each run of blanks and line ends as one space. Two texts that differ only there fold to the same
  * bytes; a part of a text folds to a part of its folding. False: `out` is full. */

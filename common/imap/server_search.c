@@ -5,6 +5,7 @@
 #include "imap/fold.h"
 #include "imap/head.h"
 #include "imap/server_impl.h"
+#include "mime/charset.h"
 #include "mime/date.h"
 
 enum key {
@@ -52,6 +53,7 @@ enum { DAY_S = 86400, NEEDLES_MAX = 16 };
 
 struct parse {
     struct imap_server *s;
+    struct slice charset; /* of texts; empty: UTF-8, or what charset_guess makes of it */
     unsigned keys;
 };
 
@@ -69,16 +71,23 @@ static struct search_key *new_key(struct parse *p, enum key what) {
     return k;
 }
 
+/* A text to look for, in UTF-8 and folded. */
 static bool take_text(struct parse *p, struct slice *out) {
     struct slice raw;
-    struct buf b;
+    struct buf utf8, b;
+    bool is_ok;
 
     if (!imap_take_sp(&p->s->cur) || !imap_take_astring(&p->s->cur, &raw)) return false;
-    buf_init(&b, 2 * raw.n + 16);
-    imap_fold(&b, raw);
-    *out = b.n ? arena_copy(&p->s->arena, buf_slice(&b)) : S("");
+    buf_init(&utf8, CHARSET_GROWTH * raw.n + 16);
+    buf_init(&b, CHARSET_GROWTH * IMAP_FOLD_GROWTH * raw.n + 16);
+    is_ok = charset_to_utf8(&utf8, raw, p->charset) || !p->charset.n;
+    imap_fold(&b, buf_slice(&utf8));
+    if (!is_ok) no(p, "A text is not in the charset of the search");
+    else if (utf8.bad || b.bad) is_ok = no(p, "Out of memory");
+    else *out = b.n ? arena_copy(&p->s->arena, buf_slice(&b)) : S("");
+    buf_release(&utf8);
     buf_release(&b);
-    return true;
+    return is_ok;
 }
 
 static const struct simple {
@@ -271,16 +280,21 @@ static bool take_charset(struct imap_server *s, bool must, struct slice *name) {
 
 void imap_search_start(struct imap_server *s, bool has_charset) {
     struct parse p = {.s = s};
-    struct slice charset;
 
-    if (!take_charset(s, has_charset, &charset)) {
+    if (!take_charset(s, has_charset, &p.charset)) {
         imap_finish_bad(s, s->cur.why);
         return;
     }
-    if (charset.n && !slice_ieq(charset, S("UTF-8")) && !slice_ieq(charset, S("US-ASCII"))) {
-        imap_finish(s, "NO", S("BADCHARSET (US-ASCII UTF-8)"), S("Unknown charset."));
+    if (p.charset.n && !has_charset && (s->enabled & (ON_UTF8 | ON_REV2)) == ON_UTF8) {
+        imap_finish_bad(s, "CHARSET is not for a session with UTF8=ACCEPT."); // RFC 6855 3
         return;
     }
+    if (p.charset.n && !charset_is_known(p.charset)) {
+        imap_finish(s, "NO", S("BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252)"),
+                    S("Unknown charset."));
+        return;
+    }
+    if (slice_ieq(p.charset, S("US-ASCII"))) p.charset = S(""); // what else is in it is guessed
     s->search.root = take_and(&p, 0);
     if (!s->search.root || !imap_at_end(&s->cur)) {
         imap_finish_bad(s, s->search.root ? "Unexpected text behind the search keys." : s->cur.why);

@@ -182,21 +182,38 @@ static bool from_iconv(struct buf *out, struct slice in, const char *name, bool 
     return is_exact && !out->bad;
 }
 
+/* How to read a charset, and its name to iconv (in `name` or static), NULL: it cannot be one. */
+static enum how look_up(struct slice charset, char name[CHARSET_NAME_MAX], const char **known) {
+    for (size_t i = 0; i < COUNT_OF(charsets); i++) {
+        if (!slice_ieq(charset, charsets[i].name)) continue;
+        *known = charsets[i].iconv;
+        return charsets[i].how;
+    }
+    *known = iconv_name(charset, name) ? name : NULL;
+    return HOW_ICONV;
+}
+
+bool charset_is_known(struct slice charset) {
+    char name[CHARSET_NAME_MAX];
+    const char *known;
+    iconv_t cd;
+
+    if (look_up(slice_trim(charset), name, &known) != HOW_ICONV) return true;
+    if (!known) return false;
+    cd = iconv_open("UTF-8", known);
+    if (cd == (iconv_t)-1) return false;
+    iconv_close(cd);
+    return true;
+}
+
 bool charset_to_utf8(struct buf *out, struct slice in, struct slice charset) {
-    enum how how = HOW_ICONV;
-    const char *known = NULL;
+    const char *known;
     char name[CHARSET_NAME_MAX];
     bool is_known, is_exact;
 
     charset = slice_trim(charset);
     if (charset.n == 0) return charset_guess(out, in);
-    for (size_t i = 0; i < COUNT_OF(charsets); i++) {
-        if (!slice_ieq(charset, charsets[i].name)) continue;
-        how = charsets[i].how;
-        known = charsets[i].iconv;
-        break;
-    }
-    switch (how) {
+    switch (look_up(charset, name, &known)) {
     case HOW_UTF8:
         if (utf8_valid(in)) return buf_add(out, in);
         utf8_put_lossy(out, in);
@@ -206,7 +223,6 @@ bool charset_to_utf8(struct buf *out, struct slice in, struct slice charset) {
     case HOW_LATIN9: return from_latin9(out, in);
     case HOW_ICONV: break;
     }
-    if (!known && iconv_name(charset, name)) known = name;
     if (known) {
         is_exact = from_iconv(out, in, known, &is_known);
         if (is_known) return is_exact;

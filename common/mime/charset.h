@@ -11,13 +11,19 @@
 
 #include "base/buf.h"
 
-enum { CHARSET_NAME_MAX = 64 };
+enum {
+    CHARSET_NAME_MAX = 64,
+    CHARSET_GROWTH = 12 /* UTF-8 has at most so many times the bytes */
+};
 
 /* Append `in` as UTF-8. True: exact. False: something was lost (unknown charset, ill-formed bytes),
  * or `out` is full (out->bad). An empty or unknown `charset` means UTF-8 where the bytes are that,
  * else Windows-1252. Labels US-ASCII and ISO-8859-1 are read as Windows-1252, a superset of both as
  * far as mail goes; US-ASCII with well-formed UTF-8 in it as UTF-8. */
 bool charset_to_utf8(struct buf *out, struct slice in, struct slice charset);
+
+/* Is there a converter for that name, so that exact conversion is possible? */
+bool charset_is_known(struct slice charset);
 
 /* Append bytes without label: as UTF-8 when well-formed, else as Windows-1252. */
 bool charset_guess(struct buf *out, struct slice in);

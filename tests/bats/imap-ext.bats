@@ -214,3 +214,33 @@ for label, damage in (("cut", lambda f: f.truncate(4096 + 4096 + 16384 * 64 + 70
 os.unlink(path); same(c, "gone")
 PY
 }
+
+@test "SEARCH: mail of any charset is found by a text of any other" {
+    story <<'PY'
+import base64
+mail = [("gb18030", "\u4f1a\u8bae \u6771\u4eac"), ("iso-2022-jp", "\u4f1a\u8b70 \u6771\u4eac"), ("koi8-r", "\u041f\u0440\u0438\u0432\u0435\u0442"),
+        ("shift_jis", "\u30c6\u30b9\u30c8"), ("euc-kr", "\ud55c\uad6d\uc5b4"), ("big5", "\u6703\u8b70")]
+c("SELECT INBOX"); c("STORE 1:* +FLAGS.SILENT (\\Deleted)"); c("EXPUNGE")
+for i, (charset, text) in enumerate(mail):
+    raw = text.encode(charset)
+    head = b"Subject: =?%s?b?%s?=\nContent-Type: text/plain; charset=%s\n" % (charset.encode(), base64.b64encode(raw), charset.encode())
+    if i % 2: head += b"Content-Transfer-Encoding: base64\n"
+    m = head + b"\n" + (base64.encodebytes(raw) if i % 2 else raw + b"\n")
+    with open("b/mail/b.test/jo/Maildir/cur/%d.M%dP1.h:2," % (1767225600 + i, i), "wb") as f: f.write(m)
+c("NOOP")
+def find(key, text, charset):
+    return [int(x) for x in c("SEARCH CHARSET %s %s" % (charset, key), text.encode(charset))[0].split()[2:]]
+tried = 0
+for needle in [w for _, text in mail for w in text.split()]:
+    want = [i + 1 for i, (_, text) in enumerate(mail) if needle in text]
+    for charset in ["utf-8", "gb18030", "iso-2022-jp", "shift_jis", "euc-kr", "big5", "koi8-r", "euc-jp"]:
+        if charset == "big5" and needle < "\u4e00": continue  # Python and iconv disagree about its kana
+        try: needle.encode(charset)
+        except UnicodeEncodeError: continue
+        for key in ("SUBJECT", "BODY", "TEXT", "HEADER SUBJECT"):
+            assert find(key, needle, charset) == want, (needle, charset, key)
+            tried += 1
+assert tried > 80 and [1, 2] == find("BODY", "\u6771\u4eac", "iso-2022-jp"), tried
+assert find("SUBJECT", "\u041f\u0420\u0418\u0412", "koi8-r") == [3]
+PY
+}

@@ -2,7 +2,7 @@
  * split at every byte of every client block.
  *
  *   Of the capabilities after login only "LITERAL+ ..." is compared.
- *   C: line of the client, CRLF added; \r \n \0 \\ are escapes, \c at the end: no CRLF
+ *   C: line of the client, CRLF added; \r \n \0 \\ \xNN are escapes, \c at the end: no CRLF
  *   S: line of the server, the same          E: an event of the engine, as tests/unit/imap_host.h
  *                                               writes it
  *   T: +30s time passes, the engine ticks    H: what the host does: tls, plaintext, scram, binding,
@@ -38,8 +38,15 @@ struct run {
     const char *file;
 };
 
+static unsigned hex(char c) { return (unsigned)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10); }
+
 static void unescape(struct buf *b, struct slice s) {
     for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '\\' && i + 3 < s.n && s.p[i + 1] == 'x') {
+            buf_addc(b, (char)(hex(s.p[i + 2]) * 16 + hex(s.p[i + 3])));
+            i += 3;
+            continue;
+        }
         if (s.p[i] == '\\' && i + 1 < s.n && strchr("rn0\\c", s.p[i + 1])) {
             i++;
             if (s.p[i] == 'c') return;

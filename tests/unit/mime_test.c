@@ -336,6 +336,9 @@ static void charsets_become_utf8(void **state) {
         buf_reset(&b);
         assert_int_equal(charset_to_utf8(&b, rows[i].in, rows[i].charset), rows[i].is_exact);
         same(buf_slice(&b), rows[i].out);
+        assert_int_equal(charset_is_known(rows[i].charset),
+                         !slice_eq(rows[i].charset, S("x-no-such-thing")) &&
+                             !slice_eq(rows[i].charset, S("//IGNORE")));
     }
     buf_release(&b);
 }
