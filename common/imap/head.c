@@ -83,27 +83,49 @@ struct slice imap_base_subject(struct slice s, bool *is_reply) {
 /* --- make --------------------------------------------------------------------------------------
  */
 
-/* All fields of that name, one behind the other with 0x01 between them, behind "+"; "-": there is
- * none, "?": too much of it. */
-static void put_fields(struct buf *out, struct slice header, struct slice name) {
+/* What of a header is kept, gathered in one pass. */
+struct gathered {
+    struct buf field[IMAP_HEAD_FIELDS]; /* all of a name, folded, with 0x01 between them */
+    unsigned count[IMAP_HEAD_FIELDS];
+    bool is_too_much[IMAP_HEAD_FIELDS];
+    struct slice first[IMAP_HEAD_FIELDS]; /* as written */
+    struct slice date, id, references, in_reply_to;
+};
+
+static void gather_field(struct gathered *g, enum imap_head_field k, struct slice value) {
+    struct buf *b = &g->field[k];
+
+    if (g->count[k]++ == 0) g->first[k] = value;
+    else buf_addc(b, 1);
+    if (value.n <= 4 * IMAP_HEAD_FIELD_MAX) imap_fold_field(b, value);
+    if (value.n > 4 * IMAP_HEAD_FIELD_MAX || b->bad || b->n > IMAP_HEAD_FIELD_MAX)
+        g->is_too_much[k] = true;
+}
+
+static void gather(struct gathered *g, struct slice header) {
     struct header_iter it;
     struct header_field f;
-    size_t at = out->n;
-    unsigned n = 0;
 
-    buf_addc(out, '-');
+    *g = (struct gathered){0};
+    for (int i = 0; i < IMAP_HEAD_FIELDS; i++) buf_init(&g->field[i], 16 * IMAP_HEAD_FIELD_MAX);
     for (header_begin(&it, header); header_next(&it, &f);) {
-        if (!slice_ieq(f.name, name)) continue;
-        if (out->bad) return;
-        if (n++ == 0) out->p[at] = '+';
-        else buf_addc(out, 1);
-        if (f.value.n <= 4 * IMAP_HEAD_FIELD_MAX) imap_fold_field(out, f.value);
-        if (f.value.n > 4 * IMAP_HEAD_FIELD_MAX || out->n - at > IMAP_HEAD_FIELD_MAX) {
-            buf_cut(out, at);
-            buf_addc(out, '?');
-            break;
-        }
+        enum imap_head_field k = imap_head_field(f.name);
+        struct slice *one = slice_ieq(f.name, S("Date"))          ? &g->date
+                            : slice_ieq(f.name, S("Message-ID"))  ? &g->id
+                            : slice_ieq(f.name, S("References"))  ? &g->references
+                            : slice_ieq(f.name, S("In-Reply-To")) ? &g->in_reply_to
+                                                                  : NULL;
+
+        if (one && !one->p) *one = slice_trim(f.value);
+        if (k == IMAP_HEAD_FIELDS || g->is_too_much[k]) continue;
+        gather_field(g, k, f.value);
     }
+}
+
+/* "+" and the text; "-": there is none, "?": too much of it. */
+static void put_field(struct buf *out, const struct gathered *g, int k) {
+    buf_addc(out, g->is_too_much[k] ? '?' : g->count[k] ? '+' : '-');
+    if (!g->is_too_much[k]) buf_add(out, buf_slice(&g->field[k]));
     buf_addc(out, '\n');
 }
 
@@ -113,15 +135,12 @@ static void put_line(struct buf *out, struct slice s) {
 }
 
 /* The first address of a field: its mailbox, and what is shown of it. */
-static void first_address(struct slice header, struct slice name, struct buf *mailbox,
-                          struct buf *display) {
+static void first_address(struct slice value, struct buf *mailbox, struct buf *display) {
     struct arena a;
     struct address_list list = {0};
-    struct header_field f;
 
     arena_init(&a, 1024 * 1024);
-    if (header_find(header, name, 0, &f))
-        address_parse(&a, slice_first(f.value, IMAP_HEAD_FIELD_MAX), &list, NULL);
+    if (value.n) address_parse(&a, slice_first(value, IMAP_HEAD_FIELD_MAX), &list, NULL);
     for (size_t i = 0; i < list.n; i++) {
         const struct address *ad = &list.v[i];
 
@@ -155,20 +174,23 @@ static void put_ids(struct buf *out, struct slice value) {
 }
 
 bool imap_put_head(struct buf *out, struct slice message) {
-    struct slice header = slice_first(message, header_end(message, NULL)), rest, id, value;
+    struct gathered g;
+    struct slice rest, id;
     struct buf mailbox[3], display[3], subject;
     bool is_reply, has_references;
     int offset = 0;
     wall_t date;
 
-    if (date_parse(header_value(header, S("Date")), &date, &offset))
+    gather(&g, message);
+    if (g.date.n && date_parse(g.date, &date, &offset))
         buf_addf(out, "%lld %d\n", (long long)date, offset);
     else buf_addc(out, '\n');
-    for (int i = 0; i < IMAP_HEAD_FIELDS; i++) put_fields(out, header, names[i]);
+    for (int i = 0; i < IMAP_HEAD_FIELDS; i++) put_field(out, &g, i);
 
     buf_init(&subject, 8 * IMAP_HEAD_FIELD_MAX);
-    value = header_value(header, S("Subject"));
-    imap_fold_field(&subject, slice_first(value, IMAP_HEAD_FIELD_MAX));
+    if (g.count[IMAP_HEAD_SUBJECT] == 1 && !g.is_too_much[IMAP_HEAD_SUBJECT])
+        buf_add(&subject, buf_slice(&g.field[IMAP_HEAD_SUBJECT]));
+    else imap_fold_field(&subject, slice_first(g.first[IMAP_HEAD_SUBJECT], IMAP_HEAD_FIELD_MAX));
     buf_add(out, imap_base_subject(buf_slice(&subject), &is_reply));
     buf_addf(out, "\n%d\n", is_reply);
     buf_release(&subject);
@@ -176,7 +198,7 @@ bool imap_put_head(struct buf *out, struct slice message) {
     for (int i = 0; i < 3; i++) {
         buf_init(&mailbox[i], 4 * IMAP_HEAD_FIELD_MAX);
         buf_init(&display[i], 4 * IMAP_HEAD_FIELD_MAX);
-        first_address(header, names[IMAP_HEAD_FROM + i], &mailbox[i], &display[i]);
+        first_address(g.first[IMAP_HEAD_FROM + i], &mailbox[i], &display[i]);
     }
     for (int i = 0; i < 3; i++) put_line(out, buf_slice(&mailbox[i]));
     for (int i = 0; i < 2; i++) put_line(out, buf_slice(&display[i]));
@@ -185,18 +207,19 @@ bool imap_put_head(struct buf *out, struct slice message) {
         buf_release(&display[i]);
     }
 
-    rest = header_value(header, S("Message-ID"));
+    rest = g.id;
     if (msgid_next(&rest, &id)) buf_add(out, id);
     buf_addc(out, '\n');
-    rest = value = header_value(header, S("References"));
+    rest = g.references;
     has_references = msgid_next(&rest, &id);
     if (has_references) {
-        put_ids(out, value);
+        put_ids(out, g.references);
     } else { /* RFC 5256: the first valid identifier of In-Reply-To */
-        rest = header_value(header, S("In-Reply-To"));
+        rest = g.in_reply_to;
         if (msgid_next(&rest, &id)) buf_add(out, id);
     }
     buf_addc(out, '\n');
+    for (int i = 0; i < IMAP_HEAD_FIELDS; i++) buf_release(&g.field[i]);
     return !out->bad;
 }
 

@@ -93,16 +93,6 @@ static void put_text(struct buf *out, struct slice s) {
     buf_release(&t);
 }
 
-/* Raw value of a field without outer blanks; p is NULL when there is no such field. */
-static struct slice field(struct slice header, struct slice name) {
-    struct header_field f;
-    struct slice v;
-
-    if (!header_find(header, name, 0, &f)) return slice_of(NULL, 0);
-    v = slice_trim(f.value);
-    return v.p ? v : S("");
-}
-
 static struct slice or_nil(struct slice s) { return s.n ? s : slice_of(NULL, 0); }
 
 static void put_addresses(struct buf *out, struct slice value, struct arena *a) {
@@ -139,36 +129,49 @@ static void put_addresses(struct buf *out, struct slice value, struct arena *a) 
     buf_addc(out, ')');
 }
 
+/* What was put at [from, to) once more. */
+static void repeat(struct buf *out, size_t from, size_t to) {
+    char *room = buf_room(out, to - from);
+
+    if (!room) return;
+    memcpy(room, out->p + from, to - from);
+    buf_grown(out, to - from);
+}
+
 bool imap_put_envelope(struct buf *out, struct slice header) {
+    enum { DATE, SUBJECT, FROM, SENDER, REPLY_TO, TO, CC, BCC, IN_REPLY_TO, ID, FIELDS };
+    static const struct slice names[FIELDS] = {
+        S_INIT("Date"),        S_INIT("Subject"),   S_INIT("From"), S_INIT("Sender"),
+        S_INIT("Reply-To"),    S_INIT("To"),        S_INIT("Cc"),   S_INIT("Bcc"),
+        S_INIT("In-Reply-To"), S_INIT("Message-ID")};
+    struct slice v[FIELDS];
     struct arena a;
-    struct slice from, other;
+    size_t from, from_end;
     bool is_ok;
 
     arena_init(&a, ENVELOPE_ARENA_MAX);
-    header = slice_first(header, header_end(header, NULL));
-    from = field(header, S("From"));
+    header_values(header, names, FIELDS, v);
     buf_addc(out, '(');
-    put_text(out, field(header, S("Date")));
+    put_text(out, v[DATE]);
     buf_addc(out, ' ');
-    put_text(out, field(header, S("Subject")));
+    put_text(out, v[SUBJECT]);
     buf_addc(out, ' ');
-    put_addresses(out, from, &a);
+    from = out->n;
+    put_addresses(out, v[FROM], &a);
+    from_end = out->n;
+    for (int i = SENDER; i <= REPLY_TO; i++) {
+        buf_addc(out, ' ');
+        if (v[i].n) put_addresses(out, v[i], &a);
+        else repeat(out, from, from_end);
+    }
+    for (int i = TO; i <= BCC; i++) {
+        buf_addc(out, ' ');
+        put_addresses(out, v[i], &a);
+    }
     buf_addc(out, ' ');
-    other = field(header, S("Sender"));
-    put_addresses(out, other.n ? other : from, &a);
+    put_text(out, or_nil(v[IN_REPLY_TO]));
     buf_addc(out, ' ');
-    other = field(header, S("Reply-To"));
-    put_addresses(out, other.n ? other : from, &a);
-    buf_addc(out, ' ');
-    put_addresses(out, field(header, S("To")), &a);
-    buf_addc(out, ' ');
-    put_addresses(out, field(header, S("Cc")), &a);
-    buf_addc(out, ' ');
-    put_addresses(out, field(header, S("Bcc")), &a);
-    buf_addc(out, ' ');
-    put_text(out, or_nil(field(header, S("In-Reply-To"))));
-    buf_addc(out, ' ');
-    put_text(out, or_nil(field(header, S("Message-ID"))));
+    put_text(out, or_nil(v[ID]));
     buf_addc(out, ')');
     is_ok = !out->bad && !a.bad;
     arena_release(&a);

@@ -89,6 +89,22 @@ struct slice header_value(struct slice message, struct slice name) {
     return header_find(message, name, 0, &f) ? slice_trim(f.value) : S("");
 }
 
+void header_values(struct slice message, const struct slice *names, size_t n,
+                   struct slice *values) {
+    struct header_iter it;
+    struct header_field f;
+
+    for (size_t i = 0; i < n; i++) values[i] = (struct slice){0};
+    for (header_begin(&it, message); header_next(&it, &f);) {
+        for (size_t i = 0; i < n; i++) {
+            if (f.name.n != names[i].n || values[i].p || !slice_ieq(f.name, names[i])) continue;
+            values[i] = slice_trim(f.value);
+            if (!values[i].p) values[i] = slice_of("", 0);
+            break;
+        }
+    }
+}
+
 bool header_unfold(struct buf *out, struct slice value) {
     value = slice_trim(value);
     for (size_t i = 0; i < value.n; i++) {

@@ -49,6 +49,9 @@ unsigned header_count(struct slice message, struct slice name);
 /* The value of the first field of that name without outer blanks, folds kept; empty when none. */
 struct slice header_value(struct slice message, struct slice name);
 
+/* The first field of each of `n` names in one pass, without outer blanks, folds kept; p is NULL
+ * where there is none. */
+void header_values(struct slice message, const struct slice *names, size_t n, struct slice *values);
 /* Append a value unfolded (RFC 5322 2.2.3: each line end goes, the blank after it stays) and
  * without outer blanks. NUL and bare CR become a space. False when `out` is full. */
 bool header_unfold(struct buf *out, struct slice value);

@@ -9,12 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/num.h"
-#include "crypto/hash.h"
-#include "imap/head.h"
-#include "imap/preview.h"
-#include "imap/render.h"
 #include "imap/server.h"
+#include "serve/imap_text.h"
 #include "serve/server.h"
 #include "store/annotation.h"
 #include "store/signature.h"
@@ -23,7 +19,6 @@
 
 enum {
     MAILBOXID_MAX = 16,
-    TEXT_KINDS = 5,       /* texts about a message that the index keeps */
     CHANGES_MAX = 32,     /* rounds of looking for a change that made another one */
     BLIND_POLL_MS = 10000 /* IDLE without inotify: look this often, when something wakes us */
 };
@@ -53,11 +48,8 @@ struct imap_host {
     mono_t looked_at;
     struct store_append *append;
     bool appends_here;
-    uint32_t n_appends; /* messages of it */
-    /* the message that the engine holds */
-    struct message message;
-    bool is_open;
-    struct buf text[TEXT_KINDS];
+    uint32_t n_appends;    /* messages of it */
+    struct imap_text text; /* of the message that the engine holds */
 };
 
 static struct slice peer_name(const struct session *s, char out[ADDR_TEXT_MAX]) {
@@ -90,15 +82,10 @@ static void refuse(struct imap_host *h, const struct err *e, struct slice missin
 
 /* --- the selected mailbox --------------------------------------------------------------------- */
 
-static void close_message(struct imap_host *h) {
-    if (h->is_open) message_close(&h->message);
-    h->is_open = false;
-    for (size_t i = 0; i < TEXT_KINDS; i++) buf_release(&h->text[i]);
-}
-
 static void close_box(struct imap_host *h) {
     h->session->watch = -1; /* it belongs to the mailbox */
-    close_message(h);
+    imap_text_done(&h->text);
+    imap_text_rest(&h->text);
     store_append_abort(h->append); /* it may be borrowing the handle */
     h->append = NULL;
     mailbox_leave(h->box);
@@ -559,118 +546,12 @@ static void on_append_end(struct imap_host *h, const struct imap_event *ev) {
     imap_server_appended(h->engine, validity, uid);
 }
 
-/* The texts that the index keeps; the names carry a version of the rendering. */
-static struct text_kind {
-    unsigned need;
-    struct slice key;
-} const text_kinds[TEXT_KINDS] = {
-    {IMAP_NEED_ENVELOPE | IMAP_NEED_HEAD, S_INIT("imap-envelope-2")},
-    {IMAP_NEED_BODY, S_INIT("imap-body-1")},
-    {IMAP_NEED_BODYSTRUCTURE, S_INIT("imap-structure-1")},
-    {IMAP_NEED_PREVIEW, S_INIT("imap-preview-1")},
-    {IMAP_NEED_EMAILID, S_INIT("imap-emailid-1")},
-};
-
-/* Of the content, so that copies have the same one and it survives the index (RFC 8474 5.1). */
-static bool put_emailid(struct buf *out, struct slice bytes) {
-    uint8_t sum[SHA256_SIZE];
-
-    if (!hash_sha256(bytes, sum)) return false;
-    buf_addc(out, 'M');
-    for (size_t i = 0; i < 16; i++) buf_addf(out, "%02x", sum[i]);
-    return !out->bad;
-}
-
-/* Both are made from the header and wanted for all messages at once: one text, "SIZE LF" ahead. */
-static bool put_envelope_and_head(struct buf *out, struct slice bytes) {
-    struct buf envelope;
-    bool is_good;
-
-    buf_init(&envelope, IMAP_ITEM_MAX);
-    is_good = imap_put_envelope(&envelope, bytes);
-    buf_addf(out, "%zu\n", envelope.n);
-    buf_add(out, buf_slice(&envelope));
-    buf_release(&envelope);
-    return is_good && imap_put_head(out, bytes);
-}
-
-static void split_envelope(struct slice text, struct imap_content *c) {
-    struct slice size;
-    uint64_t n;
-
-    if (!slice_cut(text, '\n', &size, &text) || !num_take(&size, IMAP_ITEM_MAX, &n) || n > text.n)
-        return;
-    c->envelope = slice_first(text, (size_t)n);
-    c->head = slice_from(text, (size_t)n);
-}
-
-static bool render(unsigned need, struct buf *out, struct slice bytes) {
-    switch (need) {
-    case IMAP_NEED_ENVELOPE | IMAP_NEED_HEAD: return put_envelope_and_head(out, bytes);
-    case IMAP_NEED_BODY: return imap_put_body(out, bytes);
-    case IMAP_NEED_PREVIEW: return imap_put_preview(out, bytes);
-    case IMAP_NEED_EMAILID: return put_emailid(out, bytes);
-    default: return imap_put_bodystructure(out, bytes);
-    }
-}
-
 static void on_need(struct imap_host *h, const struct imap_event *ev) {
-    struct buf *text = h->text;
-    struct imap_content content = {0};
-    unsigned missing = ev->items;
+    struct imap_content content;
 
-    close_message(h);
-    if (!h->box) {
-        imap_server_gone(h->engine);
-        return;
-    }
-    for (size_t i = 0; i < TEXT_KINDS; i++) {
-        buf_init(&text[i], IMAP_ITEM_MAX);
-        if (!(ev->items & text_kinds[i].need)) continue;
-        if (mailbox_cache_get(h->box, ev->uid, text_kinds[i].key, &text[i]) && text[i].n &&
-            !text[i].bad)
-            missing &= ~text_kinds[i].need;
-        else buf_reset(&text[i]);
-    }
-    if (missing & IMAP_NEED_SAVEDATE) {
-        missing &= ~(unsigned)IMAP_NEED_SAVEDATE;
-        content.save_date = mailbox_saved(h->box, ev->uid);
-    }
-    if (missing & IMAP_NEED_DATE) {
-        missing &= ~(unsigned)IMAP_NEED_DATE;
-        if (mailbox_date(h->box, ev->uid, &content.internal_date, NULL) != OK) {
-            imap_server_gone(h->engine);
-            return;
-        }
-    }
-    if (missing & IMAP_NEED_SIZE && !(missing & ~(unsigned)IMAP_NEED_SIZE) &&
-        mailbox_size(h->box, ev->uid, &content.size_bytes, NULL) == OK)
-        missing = 0;
-    if (missing) {
-        if (message_open(h->box, ev->uid, &h->message, NULL) != OK) {
-            imap_server_gone(h->engine); /* the next look tells the client */
-            return;
-        }
-        h->is_open = true;
-        content.bytes = h->message.bytes;
-        content.has_bytes = true;
-        if (missing & IMAP_NEED_SIZE)
-            content.size_bytes = mailbox_size_of(h->box, ev->uid, content.bytes);
-    }
-    for (size_t i = 0; i < TEXT_KINDS; i++) {
-        if (!(missing & text_kinds[i].need)) continue;
-        /* What cannot be rendered is left to the engine, which says so in its own way. */
-        if (!render(text_kinds[i].need, &text[i], content.bytes) || text[i].bad)
-            buf_reset(&text[i]);
-        else if (text[i].n <= STORE_CACHE_MAX)
-            mailbox_cache_put(h->box, ev->uid, text_kinds[i].key, buf_slice(&text[i]));
-    }
-    split_envelope(buf_slice(&text[0]), &content);
-    content.body = buf_slice(&text[1]);
-    content.bodystructure = buf_slice(&text[2]);
-    content.preview = buf_slice(&text[3]);
-    content.emailid = buf_slice(&text[4]);
-    imap_server_message(h->engine, &content);
+    if (h->box && imap_text_get(&h->text, h->box, ev->uid, ev->items, &content))
+        imap_server_message(h->engine, &content);
+    else imap_server_gone(h->engine); /* the next look tells the client */
 }
 
 /* --- the login -------------------------------------------------------------------------------- */
@@ -760,7 +641,7 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
         break;
     case IMAP_EV_VANISHED: on_vanished(h, ev); break;
     case IMAP_EV_NEED_MESSAGE: on_need(h, ev); break;
-    case IMAP_EV_MESSAGE_DONE: close_message(h); break;
+    case IMAP_EV_MESSAGE_DONE: imap_text_done(&h->text); break;
     case IMAP_EV_POLL: on_poll(h); break;
     case IMAP_EV_IDLE: on_idle(h, ev->is_on, now); break;
     case IMAP_EV_ID:
@@ -793,6 +674,7 @@ static void rest(struct session *s) {
     struct imap_host *h = s->host;
 
     imap_server_rest(h->engine);
+    imap_text_rest(&h->text);
     mailbox_rest(h->box);
 }
 

@@ -1,5 +1,6 @@
 /* smtp_host: answers the SMTP engine: who may send what to whom, and where the octets go. */
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -342,7 +343,7 @@ static void make_legal(struct smtp_host *h, unsigned flags) {
     if (!(flags & (SMTP_DATA_LONG_LINE | SMTP_DATA_NUL)) || h->env.is_binary ||
         size > LEGAL_MESSAGE_MAX || !(is_submission(h->session) || server->trusts_stdio))
         return;
-    if ((server->encoding += size) > LEGAL_TOGETHER_MAX) {
+    if (atomic_fetch_add(&server->encoding, size) + size > LEGAL_TOGETHER_MAX) {
         server->encoding -= size;
         err_mail(&h->spool_err, ERR_BUSY, STATUS(4, 3, 2),
                  "too many messages are encoded at this moment");

@@ -46,6 +46,13 @@ static enum err_code load(int fd, struct message *out, struct err *e) {
     return OK;
 }
 
+/* Reading is no news to the file system, where it lets us. */
+static int open_quietly(int dir_fd, const char *path) {
+    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOATIME);
+
+    return fd >= 0 || errno != EPERM ? fd : openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
 enum err_code message_open(struct mailbox *m, uint32_t uid, struct message *out, struct err *e) {
     size_t i = mailbox_at(m, uid);
 
@@ -56,7 +63,7 @@ enum err_code message_open(struct mailbox *m, uint32_t uid, struct message *out,
         int fd;
 
         mailbox_file(m, i, path);
-        fd = openat(m->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        fd = open_quietly(m->fd, path);
         if (fd >= 0) {
             enum err_code code = load(fd, out, e);
 
@@ -101,6 +108,15 @@ enum err_code mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *size, stru
     return OK;
 }
 
+void mailbox_size_is(struct mailbox *m, uint32_t uid, uint64_t size) {
+    size_t i = mailbox_at(m, uid);
+
+    if (i == SIZE_MAX || m->v[i].size_bytes != STORE_SIZE_UNKNOWN || mailbox_own(m, NULL) != OK)
+        return;
+    m->v[i].size_bytes = size;
+    note_found(m, uid);
+}
+
 uint64_t mailbox_size_of(struct mailbox *m, uint32_t uid, struct slice stored) {
     size_t i = mailbox_at(m, uid);
     uint64_t size = i == SIZE_MAX ? STORE_SIZE_UNKNOWN : m->v[i].size_bytes;
@@ -142,45 +158,87 @@ wall_t mailbox_saved(struct mailbox *m, uint32_t uid) {
     return index_saved(mailbox_index(m), m->validity, uid);
 }
 
-/* Threads that each take the next portion of the snapshot; nothing else touches it meanwhile. */
-struct sizing {
+/* --- many at once ----------------------------------------------------------------------------- */
+
+/* Threads that each take the next portion; nothing else touches the snapshot meanwhile. */
+struct reading {
     struct mailbox *m;
     atomic_size_t next;
-    uint64_t *sizes;
+    size_t end;
+    bool (*wants)(void *ctx, size_t i);
+    void (*visit)(void *ctx, size_t i, struct slice bytes);
+    void *ctx;
 };
 
-static void *size_some(void *p) {
-    enum { PORTION = 64 };
-    struct sizing *s = p;
-    struct mailbox *m = s->m;
+static void read_one(struct reading *r, size_t i) {
+    char path[FILE_NAME_MAX + 8];
+    struct message msg;
+    int fd;
+
+    mailbox_file(r->m, i, path);
+    fd = open_quietly(r->m->fd, path);
+    if (fd < 0) return; /* it was renamed or removed: who asks for it alone looks where it went */
+    if (load(fd, &msg, NULL) == OK) {
+        r->visit(r->ctx, i, msg.bytes);
+        message_close(&msg);
+    }
+    close(fd);
+}
+
+static void *read_some(void *p) {
+    enum { PORTION = 8 };
+    struct reading *r = p;
     size_t from;
 
-    while ((from = atomic_fetch_add(&s->next, PORTION)) < m->n) {
-        for (size_t i = from; i < m->n && i < from + PORTION; i++) {
-            char path[FILE_NAME_MAX + 8];
-            struct message msg;
-            int fd;
-
-            if (m->v[i].size_bytes != STORE_SIZE_UNKNOWN) continue;
-            mailbox_file(m, i, path);
-            fd = openat(m->fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-            if (fd < 0) continue; /* mailbox_size looks where it went */
-            if (load(fd, &msg, NULL) == OK) {
-                s->sizes[i] = store_wire_size(msg.bytes);
-                message_close(&msg);
-            }
-            close(fd);
-        }
-    }
+    while ((from = atomic_fetch_add(&r->next, PORTION)) < r->end)
+        for (size_t i = from; i < r->end && i < from + PORTION; i++)
+            if (r->wants(r->ctx, i)) read_one(r, i);
     return NULL;
 }
 
-enum err_code mailbox_sizes(struct mailbox *m, struct err *e) {
-    enum { MANY = 256, THREADS_MAX = 8 };
-    struct sizing s = {.m = m};
+void mailbox_read_many(struct mailbox *m, size_t from, size_t to,
+                       bool (*wants)(void *ctx, size_t i),
+                       void (*visit)(void *ctx, size_t i, struct slice bytes), void *ctx) {
+    enum { THREADS_MIN = 4, THREADS_MAX = 8 };
+    struct reading r = {.m = m, .end = to < m->n ? to : m->n, wants, visit, ctx};
     pthread_t threads[THREADS_MAX];
+    pthread_attr_t small;
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t unknown = 0, n = 0;
+    /* More than there are processors where there are few: they wait for the disk. */
+    size_t n = 0, most = cpus < THREADS_MIN   ? THREADS_MIN
+                         : cpus > THREADS_MAX ? THREADS_MAX
+                                              : (size_t)cpus;
+
+    atomic_store(&r.next, from);
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 512 * 1024);
+    while (n + 1 < most && pthread_create(&threads[n], &small, read_some, &r) == 0) n++;
+    pthread_attr_destroy(&small);
+    read_some(&r);
+    while (n > 0) pthread_join(threads[--n], NULL);
+}
+
+struct sizing {
+    struct mailbox *m;
+    uint64_t *sizes;
+};
+
+static bool wants_size(void *ctx, size_t i) {
+    struct sizing *s = ctx;
+
+    return s->m->v[i].size_bytes == STORE_SIZE_UNKNOWN;
+}
+
+static void note_size(void *ctx, size_t i, struct slice bytes) {
+    struct sizing *s = ctx;
+
+    s->sizes[i] = store_wire_size(bytes);
+}
+
+enum err_code mailbox_sizes(struct mailbox *m, struct err *e) {
+    enum { MANY = 256 };
+    struct sizing s = {.m = m};
+    size_t unknown = 0;
     enum err_code code = OK;
 
     for (size_t i = 0; i < m->n; i++) unknown += m->v[i].size_bytes == STORE_SIZE_UNKNOWN;
@@ -188,11 +246,7 @@ enum err_code mailbox_sizes(struct mailbox *m, struct err *e) {
     s.sizes = malloc(m->n * sizeof *s.sizes);
     if (!s.sizes) return err_set(e, ERR_MEMORY, "no memory for the sizes");
     for (size_t i = 0; i < m->n; i++) s.sizes[i] = m->v[i].size_bytes;
-    while (n + 1 < (size_t)cpus && n < THREADS_MAX &&
-           pthread_create(&threads[n], NULL, size_some, &s) == 0)
-        n++;
-    size_some(&s);
-    while (n > 0) pthread_join(threads[--n], NULL);
+    mailbox_read_many(m, 0, m->n, wants_size, note_size, &s);
     code = mailbox_own(m, e);
     if (code == OK) {
         index_begin(mailbox_index(m));

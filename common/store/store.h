@@ -295,11 +295,19 @@ void message_close(struct message *msg);
 enum err_code mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *e);
 /* The same when the octets are at hand already. */
 uint64_t mailbox_size_of(struct mailbox *m, uint32_t uid, struct slice stored);
+/* The same when it is known already. */
+void mailbox_size_is(struct mailbox *m, uint32_t uid, uint64_t size);
 /* Internal date, from the file when it is not known, then remembered. */
 enum err_code mailbox_date(struct mailbox *m, uint32_t uid, wall_t *date, struct err *e);
 /* When the message came into this mailbox (RFC 8514); 0: not known. */
 wall_t mailbox_saved(struct mailbox *m, uint32_t uid);
-/* Find all sizes, with as many threads as there are processors: for POP3. */
+/* Read the messages [from, to) of the snapshot with several threads: `visit` is called by any of
+ * them, once for each that `wants` says yes to and that could be read; the octets are valid during
+ * the call. Returns when all is done; nothing else may be done with `m` meanwhile. */
+void mailbox_read_many(struct mailbox *m, size_t from, size_t to,
+                       bool (*wants)(void *ctx, size_t i),
+                       void (*visit)(void *ctx, size_t i, struct slice bytes), void *ctx);
+/* Find all sizes, with several threads: for POP3. */
 enum err_code mailbox_sizes(struct mailbox *m, struct err *e);
 /* UIDL (RFC 1939 7): UIDVALIDITY and UID as 16 hexadecimal digits with a NUL; as stable as they. */
 enum { STORE_UIDL_MAX = 17 };
