@@ -54,6 +54,9 @@ for a in $("$postbag" --list); do
     [ -e "man/$a.1" ] || complain "applet $a has no manual page"
     [ -e "tests/bats/$a.bats" ] || complain "applet $a has no tests/bats/$a.bats"
 done
+if [ "$(python3 -c 'import unicodedata; print(unicodedata.unidata_version)' 2> /dev/null)" = "$(sed -nE '1s/.*Unicode ([0-9.]+);.*/\1/p' common/imap/fold.def)" ]; then
+    python3 common/imap/fold_def.py | cmp -s - common/imap/fold.def || complain "common/imap/fold.def is not fresh: python3 common/imap/fold_def.py > common/imap/fold.def"
+fi
 # 5. the applet table is sorted
 grep '^APPLET' applets/list.h | LC_ALL=C sort -c 2> /dev/null || complain "applets/list.h is not sorted"
 

@@ -1,24 +1,29 @@
 #include "imap/fold.h"
 
+#include "base/ascii.h"
 #include "base/utf8.h"
 #include "mime/encword.h"
 
 enum { FOLD_PIECE = 4096 };
 
-/* Lower case of Latin-1, Latin Extended-A, Greek and Cyrillic: the simple mappings. */
-static uint32_t fold(uint32_t c) {
-    if ((c >= 0xc0 && c <= 0xde && c != 0xd7) || (c >= 0x391 && c <= 0x3ab) ||
-        (c >= 0x410 && c <= 0x42f)) {
-        return c + 32;
+#include "imap/fold.def"
+
+/* What becomes of a character outside ASCII: a text of fold_texts, or NULL when it stays. */
+static const uint16_t *folded(uint32_t c) {
+    unsigned at = c < FOLD_END ? fold_pages[fold_index[c / FOLD_PAGE]][c % FOLD_PAGE] : 0;
+
+    return at ? fold_texts + at : NULL;
+}
+
+static void put_folded(struct buf *out, const uint16_t *text, bool *was_blank) {
+    for (; *text; text++) {
+        uint32_t c = *text;
+
+        if (c == ' ' && *was_blank) continue;
+        *was_blank = c == ' ';
+        if (c >= 0xd800 && c <= 0xdbff) c = 0x10000 + ((c - 0xd800) << 10) + (*++text - 0xdc00U);
+        utf8_put(out, c);
     }
-    if (c >= 0x400 && c <= 0x40f) return c + 80;
-    if ((c >= 0x100 && c <= 0x137) || (c >= 0x14a && c <= 0x177) || (c >= 0x460 && c <= 0x481)) {
-        return c | 1;
-    }
-    if ((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17e)) return c + (c & 1);
-    if (c == 0x178) return 0xff;
-    if (c == 0x3c2) return 0x3c3; // final sigma
-    return c;
 }
 
 /* The ASCII at the start of `s`, at most a piece of it: most text is that. Returns how much. */
@@ -58,11 +63,28 @@ bool imap_fold(struct buf *out, struct slice s) {
             was_blank = false;
             continue;
         }
+        const uint16_t *text = folded(c);
+
+        if (text) {
+            put_folded(out, text, &was_blank);
+        } else {
+            was_blank = false;
+            buf_add(out, slice_of(s.p + i, n));
+        }
         i += n;
-        was_blank = false;
-        utf8_put(out, fold(c));
     }
     return !out->bad;
+}
+
+int imap_fold_cmp(struct slice a, struct slice b) {
+    size_t n = a.n < b.n ? a.n : b.n;
+
+    for (size_t i = 0; i < n; i++) {
+        int x = (unsigned char)ascii_upper(a.p[i]), y = (unsigned char)ascii_upper(b.p[i]);
+
+        if (x != y) return x < y ? -1 : 1;
+    }
+    return a.n == b.n ? 0 : a.n < b.n ? -1 : 1;
 }
 
 bool imap_fold_field(struct buf *out, struct slice value) {

@@ -9,7 +9,7 @@
 enum {
     IMAP_HEAD_FIELD_MAX = 4096,     /* bytes of a folded field; a longer one is not kept */
     IMAP_HEAD_REFERENCES_MAX = 100, /* identifiers of a References field: the first and the last */
-    IMAP_HEAD_MAX = 256 * 1024      /* bytes of the text, more than it ever is */
+    IMAP_HEAD_MAX = 512 * 1024      /* bytes of the text, more than it ever is */
 };
 
 /* Fields that SEARCH looks for. */

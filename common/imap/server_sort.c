@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "imap/fold.h"
 #include "imap/head.h"
 #include "imap/server_impl.h"
 #include "imap/thread.h"
@@ -234,8 +235,8 @@ static int compare(const void *a, const void *b, void *arg) {
     for (size_t k = 0; k < o->n_keys; k++) {
         const struct sort_value *p = &o->values[x * o->n_keys + k];
         const struct sort_value *q = &o->values[y * o->n_keys + k];
-        int order =
-            p->number != q->number ? (p->number < q->number ? -1 : 1) : slice_cmp(p->text, q->text);
+        int order = p->number != q->number ? (p->number < q->number ? -1 : 1)
+                                           : imap_fold_cmp(p->text, q->text);
 
         if (order) return o->key[k].is_reverse ? -order : order;
     }

@@ -69,8 +69,8 @@ static const char *const queries[QUERIES] = {
 };
 
 /* Of another version: dropped and made again, as it is a cache. */
-#define SCHEMA_NUMBER 2
-#define SCHEMA_VERSION "2"
+#define SCHEMA_NUMBER 3
+#define SCHEMA_VERSION "3"
 static const char schema[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
     "CREATE TABLE IF NOT EXISTS mailbox (validity INTEGER PRIMARY KEY, known_from INTEGER);"
