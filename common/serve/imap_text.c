@@ -176,6 +176,7 @@ bool imap_text_get(struct imap_text *t, struct mailbox *box, uint32_t uid, unsig
                    struct imap_content *out) {
     struct buf *text = t->text;
     unsigned missing = items;
+    const struct imap_msg *m;
     struct slot *slot;
 
     *out = (struct imap_content){0};
@@ -194,6 +195,11 @@ bool imap_text_get(struct imap_text *t, struct mailbox *box, uint32_t uid, unsig
     if (missing & IMAP_NEED_DATE) {
         missing &= ~(unsigned)IMAP_NEED_DATE;
         if (mailbox_date(box, uid, &out->internal_date, NULL) != OK) return false;
+    }
+    if (missing & IMAP_NEED_SIZE && (m = mailbox_find(box, uid)) &&
+        m->size_bytes != STORE_SIZE_UNKNOWN) {
+        out->size_bytes = m->size_bytes; /* found since the engine got its view */
+        missing &= ~(unsigned)IMAP_NEED_SIZE;
     }
     if (missing && (slot = ahead(t, box, uid, missing)))
         missing = take_slot(t, box, slot, missing, out);

@@ -11,6 +11,8 @@
 #include "store/sqlite.h"
 #include "sys/file.h"
 
+enum { ARRIVAL_ROW = 100 }; /* messages in one row of arrivals */
+
 enum {
     Q_READ,
     Q_READ_ARRIVALS,
@@ -397,14 +399,18 @@ wall_t index_saved(struct index *ix, uint32_t validity, uint32_t uid) {
 }
 
 void index_put_arrival(struct index *ix, uint32_t validity, const struct index_arrival *a) {
-    if (!is_up(ix)) return;
-    start(ix, Q_PUT_ARRIVAL, validity, a->first);
-    sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 3, (sqlite3_int64)a->first + a->n - 1);
-    sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 4, (sqlite3_int64)a->modseq);
-    sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 5, a->saved);
-    sqlite.sqlite3_bind_blob(ix->q[Q_PUT_ARRIVAL], 6, a->flags, (int)(a->n * sizeof *a->flags),
-                             SQLITE_STATIC);
-    finish(ix, Q_PUT_ARRIVAL);
+    /* In rows that fit a page: SQLite copies the whole of a long one to compare its key. */
+    for (uint32_t at = 0, n; at < a->n && is_up(ix); at += n) {
+        n = a->n - at < ARRIVAL_ROW ? a->n - at : ARRIVAL_ROW;
+        start(ix, Q_PUT_ARRIVAL, validity, a->first + at);
+        sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 3, (sqlite3_int64)a->first + at + n - 1);
+        sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 4, (sqlite3_int64)a->modseq);
+        sqlite.sqlite3_bind_int64(ix->q[Q_PUT_ARRIVAL], 5, a->saved);
+        sqlite.sqlite3_bind_blob(ix->q[Q_PUT_ARRIVAL], 6,
+                                 (const char *)a->flags + at * sizeof *a->flags,
+                                 (int)(n * sizeof *a->flags), SQLITE_STATIC);
+        finish(ix, Q_PUT_ARRIVAL);
+    }
 }
 
 void index_remove(struct index *ix, uint32_t validity, uint32_t uid, uint64_t modseq) {
