@@ -346,8 +346,28 @@ static bool in_header(struct subject *x, struct slice header, struct slice name,
     return false;
 }
 
-/* Bodies of all text parts, and headers of messages inside, folded into search.text: once for all
- * keys of one message. */
+/* The header of a part or of a message inside, fields whole, and the file name, which may be in
+ * another form there (RFC 2231). */
+static void put_part_header(struct buf *out, const struct part *p, struct slice message) {
+    struct header_iter it;
+    struct header_field f;
+    struct buf name;
+
+    header_begin(&it, slice_of(message.p + p->header.at, (size_t)p->header.n));
+    while (header_next(&it, &f)) {
+        imap_fold_field(out, slice_of(it.in.p + f.at, f.end - f.at));
+        buf_addc(out, '\n');
+    }
+    buf_init(&name, IMAP_ITEM_MAX);
+    if (part_filename(p, &name)) {
+        imap_fold(out, buf_slice(&name));
+        buf_addc(out, '\n');
+    }
+    buf_release(&name);
+}
+
+/* All of the body that is text: of text parts and reports what they say, and headers but the
+ * message's own; folded into search.text, once for all keys of one message. */
 static struct slice body_text(struct subject *x) {
     struct buf *b = &x->s->search.text;
     struct slice message = x->content->bytes;
@@ -361,12 +381,9 @@ static struct slice body_text(struct subject *x) {
     for (p = part_parse(a, message); p; p = part_next(p)) {
         struct buf t;
 
-        if (p->depth && p->parent && p->parent->is_message) {
-            imap_fold(b,
-                      slice_first(slice_from(message, (size_t)p->header.at), (size_t)p->header.n));
-            buf_addc(b, '\n');
-        }
-        if (p->children || !slice_ieq(p->type, S("text"))) continue;
+        if (p->depth) put_part_header(b, p, message);
+        if (p->children || !(slice_ieq(p->type, S("text")) || slice_ieq(p->type, S("message"))))
+            continue;
         buf_init(&t, IMAP_ITEM_MAX);
         part_text(p, message, &t);
         imap_fold(b, buf_slice(&t));

@@ -244,3 +244,38 @@ assert tried > 80 and [1, 2] == find("BODY", "\u6771\u4eac", "iso-2022-jp"), tri
 assert find("SUBJECT", "\u041f\u0420\u0418\u0412", "koi8-r") == [3]
 PY
 }
+
+@test "SEARCH BODY: the name of an attachment, the subject of a message inside, the words of a bounce" {
+    story <<'PY'
+deliver("""Subject: three things
+Content-Type: multipart/mixed; boundary=b
+
+--b
+Content-Type: application/pdf
+Content-Disposition: attachment; filename*=utf-8''%e4%bc%9a%e8%ae%ae.pdf
+Content-Transfer-Encoding: base64
+
+c2VjcmV0
+--b
+Content-Type: message/rfc822
+
+Subject: =?gb18030?b?u+HS6Q==?= =?utf-8?q?Gr=C3=BC=C3=9Fe?=
+Content-Type: application/octet-stream
+
+secret
+--b
+Content-Type: message/delivery-status
+
+Final-Recipient: rfc822; nobody@a.test
+Diagnostic-Code: smtp; 550 no such mailbox
+--b--
+""")
+deliver("Subject: another\n\nno part\n")
+c("SELECT INBOX")
+first = int(re.search(r"\d+", c("SEARCH SUBJECT \"three things\"")[0]).group(0))
+def found(key, text): return [int(x) for x in c("SEARCH CHARSET UTF-8 " + key, text.encode())[0].split()[2:]]
+for text in ("\u4f1a\u8bae.pdf", "\u4f1a\u8bae", "GR\u00dcSSE".replace("SS", "\u1e9e"), "subject: \u4f1a", "no such mailbox", "application/pdf"):
+    for key in ("BODY", "TEXT"): assert found(key, text) == [first], (key, text, c.last)
+assert found("BODY", "secret") == [] and found("BODY", "three things") == [], c.last
+PY
+}
