@@ -315,6 +315,7 @@ struct subject {
     unsigned need;                      /* what of it would have decided */
     unsigned has;                       /* what of it was asked for */
     bool has_text;                      /* s->search.text is filled */
+    size_t body_n;                      /* so much of it counts for BODY */
 };
 
 static bool found(struct subject *x, struct slice value, bool is_header, struct slice text) {
@@ -346,52 +347,56 @@ static bool in_header(struct subject *x, struct slice header, struct slice name,
     return false;
 }
 
-/* The header of a part or of a message inside, fields whole, and the file name, which may be in
- * another form there (RFC 2231). */
-static void put_part_header(struct buf *out, const struct part *p, struct slice message) {
+/* Fields, whole, of the header of a part or of a message inside: those that only say what the part
+ * is (Content-...), or the others. */
+static void put_fields(struct buf *out, const struct part *p, struct slice message, bool is_kind) {
     struct header_iter it;
     struct header_field f;
-    struct buf name;
 
     header_begin(&it, slice_of(message.p + p->header.at, (size_t)p->header.n));
     while (header_next(&it, &f)) {
+        if (slice_istarts(f.name, S("Content-")) != is_kind) continue;
         imap_fold_field(out, slice_of(it.in.p + f.at, f.end - f.at));
         buf_addc(out, '\n');
     }
-    buf_init(&name, IMAP_ITEM_MAX);
-    if (part_filename(p, &name)) {
-        imap_fold(out, buf_slice(&name));
-        buf_addc(out, '\n');
-    }
-    buf_release(&name);
 }
 
-/* All of the body that is text: of text parts and reports what they say, and headers but the
- * message's own; folded into search.text, once for all keys of one message. */
-static struct slice body_text(struct subject *x) {
+/* All of the body that is text, folded into search.text, once for all keys of one message: what
+ * text parts and reports say, names of attachments, headers of messages inside. Then, for TEXT
+ * alone, the fields that say what parts are: who looks for "image" in bodies does not mean them. */
+static struct slice body_text(struct subject *x, bool is_whole) {
     struct buf *b = &x->s->search.text;
     struct slice message = x->content->bytes;
-    const struct part *p;
+    const struct part *root, *p;
     struct arena *a = &x->s->fetch.arena; // FETCH does not run at the same time
 
-    if (x->has_text) return buf_slice(b);
+    if (x->has_text) return slice_first(buf_slice(b), is_whole ? b->n : x->body_n);
     x->has_text = true;
     buf_reset(b);
     arena_reset(a);
-    for (p = part_parse(a, message); p; p = part_next(p)) {
+    root = part_parse(a, message);
+    for (p = root; p; p = part_next(p)) {
         struct buf t;
 
-        if (p->depth) put_part_header(b, p, message);
-        if (p->children || !(slice_ieq(p->type, S("text")) || slice_ieq(p->type, S("message"))))
-            continue;
+        if (p->depth) put_fields(b, p, message, false);
         buf_init(&t, IMAP_ITEM_MAX);
-        part_text(p, message, &t);
-        imap_fold(b, buf_slice(&t));
-        buf_addc(b, '\n');
+        if (part_filename(p, &t)) {
+            imap_fold(b, buf_slice(&t));
+            buf_addc(b, '\n');
+        }
+        buf_reset(&t);
+        if (!p->children && (slice_ieq(p->type, S("text")) || slice_ieq(p->type, S("message")))) {
+            part_text(p, message, &t);
+            imap_fold(b, buf_slice(&t));
+            buf_addc(b, '\n');
+        }
         buf_release(&t);
     }
+    x->body_n = b->n;
+    for (p = root; p; p = part_next(p))
+        if (p->depth) put_fields(b, p, message, true);
     arena_reset(a);
-    return buf_slice(b);
+    return slice_first(buf_slice(b), is_whole ? b->n : x->body_n);
 }
 
 static enum truth truth(bool is) { return is ? TRUTH_YES : TRUTH_NO; }
@@ -527,7 +532,7 @@ static enum truth eval(struct subject *x, const struct search_key *k) {
     case KEY_TEXT:
         if (in_header(x, x->content->bytes, S(""), k->text)) return TRUTH_YES;
         ATTR_FALLTHROUGH;
-    default: return truth(slice_find(body_text(x), k->text) != SLICE_NONE);
+    default: return truth(slice_find(body_text(x, k->what == KEY_TEXT), k->text) != SLICE_NONE);
     }
 }
 
@@ -593,7 +598,7 @@ static void tell_text(struct subject *x) {
         imap_fold_field(b, f.value);
         buf_addc(b, '\n');
     }
-    buf_add(b, body_text(x));
+    buf_add(b, body_text(x, true));
     if (b->bad || x->s->search.text.bad) return;
     ev = imap_tell(x->s, IMAP_EV_TEXT);
     ev->uid = x->s->msgs[x->index].uid;

@@ -17,7 +17,7 @@ enum {
     BLOCK_BYTES = BLOCK_HEAD + MATRIX_BYTES
 };
 
-static const char magic[8] = "PBSIG03";
+static const char magic[8] = "PBSIG04";
 static const char file_name[] = "postbag-search";
 
 /* As it is in the file; the rest of the page is zero. Numbers are of this machine: a file from

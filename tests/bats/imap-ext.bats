@@ -274,8 +274,9 @@ deliver("Subject: another\n\nno part\n")
 c("SELECT INBOX")
 first = int(re.search(r"\d+", c("SEARCH SUBJECT \"three things\"")[0]).group(0))
 def found(key, text): return [int(x) for x in c("SEARCH CHARSET UTF-8 " + key, text.encode())[0].split()[2:]]
-for text in ("\u4f1a\u8bae.pdf", "\u4f1a\u8bae", "GR\u00dcSSE".replace("SS", "\u1e9e"), "subject: \u4f1a", "no such mailbox", "application/pdf"):
+for text in ("\u4f1a\u8bae.pdf", "\u4f1a\u8bae", "GR\u00dcSSE".replace("SS", "\u1e9e"), "subject: \u4f1a", "no such mailbox"):
     for key in ("BODY", "TEXT"): assert found(key, text) == [first], (key, text, c.last)
+assert found("BODY", "application/pdf") == [] and found("TEXT", "application/pdf") == [first], c.last
 assert found("BODY", "secret") == [] and found("BODY", "three things") == [], c.last
 PY
 }
