@@ -67,6 +67,7 @@ void imap_server_free(struct imap_server *s) {
     free(s->uids);
     free(s->modified);
     imap_saved_forget(s);
+    imap_notify_clear(s);
     free(s);
 }
 
@@ -195,7 +196,10 @@ static bool run_job(struct imap_server *s) {
     case JOB_FLUSH:
         if (!imap_view_flush(s)) return false;
         s->job = JOB_NONE;
-        if (s->mode == MODE_IDLE) return true;
+        if (s->mode == MODE_IDLE || s->is_unasked) {
+            s->is_unasked = false;
+            return true;
+        }
         if (s->tagged.bad) {
             imap_fail(s, ERR_MEMORY, "Out of memory.");
             return false;
@@ -206,6 +210,21 @@ static bool run_job(struct imap_server *s) {
         imap_command_over(s);
         return true;
     case JOB_NONE: break;
+    }
+    if (s->notify.new_from && s->mode != MODE_AUTH) {
+        imap_fetch_notice(s, s->notify.new_from);
+        s->notify.new_from = 0;
+        return s->job != JOB_NONE;
+    }
+    if (s->mode == MODE_COMMAND && s->notify.is_live && s->is_selected && !s->reader.cmd.n) {
+        // nothing is under way: what happened is told now
+        s->may_expunge = !s->notify.is_delayed;
+        if (imap_view_has_updates(s)) {
+            s->is_unasked = true;
+            imap_view_flush_begin(s);
+            s->job = JOB_FLUSH;
+            return true;
+        }
     }
     if (s->mode == MODE_IDLE && imap_view_has_updates(s)) {
         imap_view_flush_begin(s);
@@ -483,6 +502,7 @@ void imap_server_ok(struct imap_server *s) {
         imap_tell(s, IMAP_EV_IDLE)->is_on = true;
         break;
     case IMAP_EV_GET_METADATA: imap_metadata_done(s); break;
+    case IMAP_EV_NOTIFY: imap_finish(s, "OK", S(""), S("Notify completed.")); break;
     case IMAP_EV_CANDIDATES: break; // all must be looked at; the job goes on
     case IMAP_EV_SET_METADATA:
     case IMAP_EV_CREATE:
@@ -508,6 +528,7 @@ void imap_server_no(struct imap_server *s, struct slice code, struct slice text)
         return;
     }
     s->open = IMAP_EV_NONE;
+    if (t == IMAP_EV_NOTIFY) imap_notify_clear(s);
     if (t == IMAP_EV_STATUS && s->job == JOB_LIST) return; // it vanished: on with the next
     if (t == IMAP_EV_STORE && s->fetch.n_items) {          // \Seen could not be set: read on
         imap_fetch_start(s);

@@ -207,6 +207,10 @@ enum imap_event_type {
     IMAP_EV_SET_METADATA,
     /* unchanged_since: imap_server_vanished, for a client that was away (RFC 7162 3.2) */
     IMAP_EV_VANISHED,
+    /* is_on: from now on tell of what happens in all mailboxes (imap_server_notice_*), in the
+     * selected one too (pushes); is_next: of all that there are now before the answer (RFC
+     * 5465 3.1). Not is_on: no more. imap_server_ok, or imap_server_no ("NOTIFICATIONOVERFLOW"). */
+    IMAP_EV_NOTIFY,
     /* keywords: folded texts that every hit has in it: imap_server_candidates, or imap_server_ok
      * when nothing is known and all must be looked at */
     IMAP_EV_CANDIDATES,
@@ -341,6 +345,13 @@ void imap_server_push_expunged(struct imap_server *s, uint32_t uid);
 void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags, uint64_t modseq);
 /* The highest modification sequence of the mailbox, with all that was pushed. */
 void imap_server_push_modseq(struct imap_server *s, uint64_t highest);
+/* What happened in another mailbox, or during IMAP_EV_NOTIFY what is there: what the client wants
+ * of it is told at once. Only while imap_server_may_notice says so (or during that event). */
+bool imap_server_may_notice(const struct imap_server *s);
+void imap_server_notice_status(struct imap_server *s, struct slice name, bool is_subscribed,
+                               const struct imap_status *st, bool is_flags_only);
+void imap_server_notice_name(struct imap_server *s, struct slice name, bool is_subscribed,
+                             bool is_gone);
 /* Say BYE and end as soon as the command under way allows it (shutdown, account removed). */
 void imap_server_bye(struct imap_server *s, struct slice text);
 

@@ -383,6 +383,7 @@ static const struct command {
     {S_INIT("GETMETADATA"), AFTER, imap_cmd_getmetadata},
     {S_INIT("SETMETADATA"), AFTER, imap_cmd_setmetadata},
     {S_INIT("IDLE"), AFTER, cmd_idle},
+    {S_INIT("NOTIFY"), AFTER, imap_cmd_notify},
     {S_INIT("CHECK"), SELECTED, cmd_noop},
     {S_INIT("CLOSE"), SELECTED, cmd_close},
     {S_INIT("UNSELECT"), SELECTED, cmd_close},

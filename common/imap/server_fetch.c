@@ -314,7 +314,57 @@ bool imap_fetch_changed(struct imap_server *s, const struct imap_set *known, uin
     return true;
 }
 
+bool imap_notify_items(struct imap_server *s) {
+    struct notify_state *n = &s->notify;
+    struct fetch_state *f = &s->fetch;
+    struct arena *was = s->cur.arena;
+    bool is_good;
+
+    imap_fetch_clear(s);
+    f->items = arena_new(&n->arena, IMAP_FETCH_ITEMS_MAX * sizeof *f->items);
+    if (!f->items) return no(s, "Out of memory");
+    s->cur.arena = &n->arena; // sections outlive the command
+    is_good = take_items(s);
+    s->cur.arena = was;
+    for (size_t i = 0; i < f->n_items; i++) { // names are slices of the command: keep them
+        struct imap_section *sec = &f->items[i].section;
+
+        for (size_t k = 0; k < sec->n_fields; k++)
+            sec->fields[k] = arena_copy(&n->arena, sec->fields[k]);
+    }
+    n->items = f->items;
+    n->n_items = f->n_items;
+    imap_fetch_clear(s);
+    return is_good;
+}
+
+void imap_fetch_notice(struct imap_server *s, uint32_t from) {
+    struct fetch_state *f = &s->fetch;
+
+    imap_fetch_clear(s);
+    f->items = s->notify.items;
+    f->n_items = s->notify.n_items;
+    f->set.v = arena_new(&s->arena, sizeof *f->set.v);
+    if (!f->set.v) return;
+    f->set.v[0] = (struct imap_range){from, UINT32_MAX};
+    f->set.n = 1;
+    f->is_uid = f->is_notice = true;
+    for (size_t i = 0; i < f->n_items; i++) {
+        f->has_uid |= f->items[i].what == ITEM_UID;
+        f->has_flags |= f->items[i].what == ITEM_FLAGS;
+        f->has_modseq |= f->items[i].what == ITEM_MODSEQ;
+        f->need |= need_of(&f->items[i]);
+    }
+    f->next = from;
+    s->job = JOB_FETCH;
+}
+
 static bool finish(struct imap_server *s) {
+    if (s->fetch.is_notice) {
+        imap_fetch_clear(s);
+        s->job = JOB_NONE;
+        return true;
+    }
     if (slice_ieq(s->verb, S("SELECT")) || slice_ieq(s->verb, S("EXAMINE"))) {
         imap_select_done(s);
         return true;

@@ -8,6 +8,7 @@
  *   server_list.c     LIST, LSUB, STATUS
  *   server_metadata.c GETMETADATA, SETMETADATA
  *   server_fetch.c    FETCH
+ *   server_notify.c   NOTIFY
  *   server_resync.c   ENABLE, modification sequences, who was away (RFC 5161, 7162)
  *   server_search.c   SEARCH: keys, and which messages fit
  *   server_sort.c     SORT, THREAD
@@ -96,6 +97,7 @@ struct fetch_state {
     struct imap_binary binary;
     bool is_binary; /* it streams from `binary` */
     bool has_unknown_cte;
+    bool is_notice; /* of NOTIFY: no command waits for its end */
 };
 
 struct search_state {
@@ -137,6 +139,19 @@ struct append_state {
     bool has_parens; /* "UTF8 (~{...}": a parenthesis follows */
     size_t count;    /* messages so far */
     uint32_t replaces;
+};
+
+/* What NOTIFY set. */
+struct notify_state {
+    struct arena arena;
+    struct notify_group *groups;
+    size_t n_groups;
+    bool wants_status;
+    bool is_live;             /* the selected mailbox is told of at once */
+    bool is_delayed;          /* but not what is expunged */
+    struct fetch_item *items; /* of new messages there */
+    size_t n_items;
+    uint32_t new_from; /* the first that was told and whose items were not; 0: none */
 };
 
 struct list_state {
@@ -184,7 +199,8 @@ struct imap_server {
     enum imap_store_mode store_mode;
     uint64_t store_flags;
     bool is_silent, is_close;
-    bool has_since; /* STORE: UNCHANGEDSINCE */
+    bool is_unasked; /* what is flushed belongs to no command */
+    bool has_since;  /* STORE: UNCHANGEDSINCE */
     uint64_t since;
     uint32_t *modified; /* malloc: what it left alone */
     size_t n_modified;
@@ -231,6 +247,7 @@ struct imap_server {
     struct search_state search;
     struct list_state list;
     struct metadata_state metadata;
+    struct notify_state notify;
 };
 
 /* server.c */
@@ -311,6 +328,10 @@ void imap_metadata_done(struct imap_server *s);
 /* server_fetch.c */
 void imap_cmd_fetch(struct imap_server *s);
 void imap_fetch_start(struct imap_server *s);
+/* "(items)" of MessageNew, kept in s->notify. */
+bool imap_notify_items(struct imap_server *s);
+/* Tell the items of the messages from that UID on, which belong to no command. */
+void imap_fetch_notice(struct imap_server *s, uint32_t from);
 /* FETCH of UID FLAGS MODSEQ of what changed after `since`, of all or the UIDs `known`. */
 bool imap_fetch_changed(struct imap_server *s, const struct imap_set *known, uint64_t since);
 bool imap_fetch_run(struct imap_server *s);
@@ -335,6 +356,10 @@ void imap_select_done(struct imap_server *s);
 void imap_finish_store(struct imap_server *s);
 /* OK with HIGHESTMODSEQ when the client knows it. */
 void imap_finish_modseq(struct imap_server *s, struct slice text);
+
+/* server_notify.c */
+void imap_cmd_notify(struct imap_server *s);
+void imap_notify_clear(struct imap_server *s);
 
 /* server_search.c */
 void imap_cmd_search(struct imap_server *s);

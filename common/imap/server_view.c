@@ -296,6 +296,7 @@ static bool tell_fresh(struct imap_server *s) {
     if (!imap_view_own(s, room)) return false;
     for (size_t k = 0; k < s->n_fresh; k++) {
         if (s->fresh[k].uid <= imap_view_last_uid(s)) continue;
+        if (s->notify.n_items && !s->notify.new_from) s->notify.new_from = s->fresh[k].uid;
         s->msgs[s->n_msgs++] = s->fresh[k];
     }
     s->rows->n = s->n_msgs;

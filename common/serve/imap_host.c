@@ -15,6 +15,7 @@
 #include "store/annotation.h"
 #include "store/signature.h"
 #include "store/store.h"
+#include "store/survey.h"
 #include "sys/clock.h"
 
 enum {
@@ -46,6 +47,7 @@ struct imap_host {
     uint64_t to_imap[STORE_KEYWORDS_MAX]; /* store keyword -> bit of the session's table */
     bool is_idle;
     mono_t looked_at;
+    struct survey *survey; /* of NOTIFY; NULL: none */
     struct store_append *append;
     bool appends_here;
     uint32_t n_appends;    /* messages of it */
@@ -83,7 +85,7 @@ static void refuse(struct imap_host *h, const struct err *e, struct slice missin
 /* --- the selected mailbox --------------------------------------------------------------------- */
 
 static void close_box(struct imap_host *h) {
-    h->session->watch = -1; /* it belongs to the mailbox */
+    if (!h->survey) h->session->watch = -1; /* it belongs to the mailbox */
     imap_text_done(&h->text);
     imap_text_rest(&h->text);
     store_append_abort(h->append); /* it may be borrowing the handle */
@@ -239,6 +241,10 @@ static void on_poll(struct imap_host *h) {
 
 static void on_idle(struct imap_host *h, bool is_on, mono_t now) {
     h->is_idle = is_on;
+    if (h->survey) { /* NOTIFY watches it too */
+        if (is_on) look(h, NULL);
+        return;
+    }
     h->session->watch = -1;
     if (!is_on || !h->box) return;
     h->session->watch = mailbox_watch(h->box);
@@ -258,6 +264,85 @@ static void look_while_idle(struct imap_host *h, mono_t now) {
         if (look(h, NULL) != OK) return; /* busy: the next change or NOOP tells it */
         if (h->box) mailbox_rest(h->box);
     }
+}
+
+/* --- NOTIFY ----------------------------------------------------------------------------------- */
+
+static struct imap_status status_of(const struct mailbox_status *st) {
+    return (struct imap_status){.messages = st->messages,
+                                .recent = st->recent,
+                                .uidnext = st->uidnext,
+                                .uidvalidity = st->uidvalidity,
+                                .unseen = st->unseen,
+                                .highest_modseq = st->highest_modseq,
+                                .deleted = st->deleted};
+}
+
+static bool is_subscribed(struct imap_host *h, struct slice name) {
+    struct store_names l;
+    bool is = false;
+
+    if (store_list(h->store, &l, NULL) != OK) return false;
+    for (size_t i = 0; i < l.n; i++)
+        is |= l.v[i].is_subscribed && slice_eq(slice_str(l.v[i].name), name);
+    store_names_release(&l);
+    return is;
+}
+
+static void end_survey(struct imap_host *h) {
+    h->session->watch = -1;
+    survey_free(h->survey);
+    h->survey = NULL;
+}
+
+/* What happened in the account; the selected mailbox is told of by its own view. */
+static void look_around(struct imap_host *h) {
+    struct survey_event ev;
+
+    if (!h->survey || !imap_server_may_notice(h->engine)) return;
+    while (imap_server_may_notice(h->engine) && survey_next(h->survey, &ev)) {
+        struct imap_status st = status_of(&ev.status);
+        bool is_in;
+
+        if (is_selected(h, ev.name)) {
+            look(h, NULL);
+            continue;
+        }
+        is_in = is_subscribed(h, ev.name);
+        if (ev.kind == SURVEY_STATUS)
+            imap_server_notice_status(h->engine, ev.name, is_in, &st, ev.is_flags_only);
+        else imap_server_notice_name(h->engine, ev.name, is_in, ev.kind == SURVEY_GONE);
+    }
+    h->session->watch = survey_fd(h->survey);
+}
+
+static void on_notify(struct imap_host *h, const struct imap_event *ev) {
+    struct store_names l;
+    struct err e = {0};
+    int fd;
+
+    end_survey(h);
+    if (ev->is_on && survey_new(h->store, &h->survey, &fd, &e) != OK) {
+        h->survey = NULL;
+        imap_server_no(h->engine, S("NOTIFICATIONOVERFLOW"), slice_str(e.msg));
+        return;
+    }
+    if (ev->is_on && ev->is_next && store_list(h->store, &l, NULL) == OK) {
+        for (size_t i = 0; i < l.n; i++) {
+            struct slice name = slice_str(l.v[i].name);
+            struct mailbox_status found;
+            struct imap_status st;
+
+            if (l.v[i].is_missing || is_selected(h, name) ||
+                mailbox_status(h->store, name, &found, NULL) != OK)
+                continue;
+            st = status_of(&found);
+            imap_server_notice_status(h->engine, name, l.v[i].is_subscribed, &st, false);
+        }
+        store_names_release(&l);
+    }
+    if (h->survey) h->session->watch = survey_fd(h->survey);
+    imap_server_ok(h->engine);
 }
 
 /* --- mailboxes -------------------------------------------------------------------------------- */
@@ -635,6 +720,7 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
     case IMAP_EV_EXPUNGE: on_expunge(h, ev); break;
     case IMAP_EV_GET_METADATA: on_get_metadata(h, ev); break;
     case IMAP_EV_SET_METADATA: on_set_metadata(h, ev); break;
+    case IMAP_EV_NOTIFY: on_notify(h, ev); break;
     case IMAP_EV_CANDIDATES: on_candidates(h, ev); break;
     case IMAP_EV_TEXT:
         if (h->box) mailbox_sign(h->box, ev->uid, ev->bytes);
@@ -664,7 +750,8 @@ static void events(struct session *s, mono_t now) {
 
     imap_server_wall(h->engine, clock_wall());
     if (h->is_checking && h->login->is_done) after_login(h);
-    if (h->is_idle) look_while_idle(h, now);
+    if (h->survey) look_around(h);
+    else if (h->is_idle) look_while_idle(h, now);
     while (!s->waits && imap_server_next(h->engine, &ev)) answer(h, &ev, now);
     mailbox_pause(h->box);
     if (h->is_idle) imap_server_rest(h->engine);
@@ -697,6 +784,7 @@ static void free_host(struct session *s) {
 
     store_append_abort(h->append);
     free(h->login);
+    end_survey(h);
     imap_server_free(h->engine);
     close_box(h);
     store_close(h->store);

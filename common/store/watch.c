@@ -28,7 +28,7 @@ struct node {
 struct watch {
     int fd;
     size_t n;
-    struct node nodes[WATCH_DIRS_MAX];
+    struct node nodes[];
 };
 
 static struct {
@@ -108,14 +108,11 @@ static void node_remove(struct node *gone) {
 }
 
 struct watch *watch_new(const char *const *dirs, size_t n, int *fd) {
-    struct watch *w = calloc(1, sizeof *w);
+    struct watch *w = n > WATCH_DIRS_MAX ? NULL : calloc(1, sizeof *w + n * sizeof(struct node));
     bool is_good;
 
     *fd = -1;
-    if (!w || n > WATCH_DIRS_MAX) {
-        free(w);
-        return NULL;
-    }
+    if (!w) return NULL;
     w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_lock(&all.lock);
     is_good = w->fd >= 0 && begin();

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-enum { WATCH_DIRS_MAX = 2, WATCH_PAUSE_MS = 20 };
+enum { WATCH_DIRS_MAX = 100000, WATCH_PAUSE_MS = 20 };
 
 /* Watch directories for names that come and go. `*fd` (an eventfd, owned by the watch) is readable
  * after something happened, at most WATCH_PAUSE_MS later. NULL: there is no inotify, or no more of

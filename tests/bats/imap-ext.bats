@@ -280,3 +280,31 @@ assert found("BODY", "application/pdf") == [] and found("TEXT", "application/pdf
 assert found("BODY", "secret") == [] and found("BODY", "three things") == [], c.last
 PY
 }
+
+@test "NOTIFY tells of other mailboxes and of the selected one without being asked" {
+    story <<'PY'
+c("CREATE Work"); c("SUBSCRIBE Work")
+c("NOTIFY SET STATUS (selected (MessageNew (UID BODY.PEEK[HEADER.FIELDS (Subject)]) MessageExpunge FlagChange)) "
+  "(personal (MessageNew MessageExpunge FlagChange MailboxName))")
+assert [x for x in c.last if x.startswith("* STATUS Work (MESSAGES 0 ")], c.last
+c("SELECT INBOX"); d("SELECT INBOX")
+def soon(word):
+    c.s.settimeout(5)
+    seen = []
+    while True:
+        seen.append(c.line())
+        if word in seen[-1]: return seen
+deliver("From: a@a.test\nSubject: news\n\nx\n")
+assert "UID 1 " in soon("Subject: news")[-1]
+d("NOOP"); d("STORE 1 +FLAGS (\\Flagged)"); soon("\\Flagged")
+d("APPEND Work", b"Subject: there\r\n\r\nx\r\n"); soon("STATUS Work (MESSAGES 1 UIDNEXT 2")
+d("CREATE Fresh"); soon(" Fresh")
+d("APPEND Fresh", b"Subject: there\r\n\r\nx\r\n"); soon("STATUS Fresh (MESSAGES 1 ")
+d("DELETE Fresh"); soon("\\NonExistent")
+d("STORE 1 +FLAGS (\\Deleted)"); d("EXPUNGE"); soon("1 EXPUNGE")
+c.send("IDLE"); soon("+ "); d("APPEND Work", b"Subject: again\r\n\r\nx\r\n"); soon("STATUS Work (MESSAGES 2 ")
+deliver(); soon("FETCH (UID 2"); c.s.sendall(b"DONE\r\n"); c.wait()
+c("NOTIFY NONE"); d("APPEND Work", b"Subject: third\r\n\r\nx\r\n"); time.sleep(.3)
+assert c("NOOP") == [], c.last
+PY
+}

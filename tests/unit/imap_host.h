@@ -316,6 +316,14 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         imap_server_vanished(s, (const uint32_t[]){97, 98, 100}, ev->unchanged_since < 15 ? 3 : 0,
                              ev->unchanged_since < 5);
         break;
+    case IMAP_EV_NOTIFY:
+        buf_addf(&h->log, "notify %d\n", ev->is_on);
+        if (ev->is_next) {
+            imap_server_notice_status(s, S("Work/Deep/Er"), true, &st, false);
+            imap_server_notice_status(s, S("INBOX"), false, &st, false);
+        }
+        imap_server_ok(s);
+        break;
     case IMAP_EV_CANDIDATES: imap_server_ok(s); break;
     case IMAP_EV_TEXT: break;
     case IMAP_EV_NEED_MESSAGE:
