@@ -7,6 +7,7 @@
 #include "cli/exit.h"
 #include "deliver/local.h"
 #include "deliver/rcpt.h"
+#include "store/quota.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -40,18 +41,19 @@ static struct slice without_mbox_line(struct slice m) {
     return m;
 }
 
-/* `name` NULL: `home` is a Maildir itself. */
-static enum err_code to_home(const char *home, const char *name, const struct args *args,
+/* `a` NULL: `home` is a Maildir itself. */
+static enum err_code to_home(const char *home, const struct account *a, const struct args *args,
                              struct slice message, struct err *e) {
     struct buf head;
     struct slice parts[2];
     struct store *s;
-    enum err_code code = name ? store_open(home, &s, e) : store_open_maildir(home, &s, e);
+    enum err_code code = a ? store_open(home, &s, e) : store_open_maildir(home, &s, e);
 
     if (code != OK) return code;
+    if (a) store_limit(s, a->quota_octets, a->quota_messages);
     buf_init(&head, 8192);
     buf_addf(&head, "Return-Path: <%s>\r\n", args->from ? args->from : "");
-    if (name) buf_addf(&head, "Delivered-To: %s\r\n", name);
+    if (a) buf_addf(&head, "Delivered-To: %s\r\n", a->name);
     parts[0] = buf_slice(&head);
     parts[1] = message;
     code = head.bad ? err_set(e, ERR_MEMORY, "no memory to deliver")
@@ -95,7 +97,7 @@ static enum err_code to_users(struct context *ctx, const struct args *args, stru
                     code = err_set(e, ERR_LIMIT, "mail loop: it was delivered to %s before",
                                    ends[k].account->name);
                 else if (pass == 1)
-                    code = to_home(ends[k].account->home, ends[k].account->name, args, message, e);
+                    code = to_home(ends[k].account->home, ends[k].account, args, message, e);
             }
         }
     }

@@ -10,6 +10,7 @@
 
 #include "auth/password.h"
 #include "base/ascii.h"
+#include "base/num.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
@@ -17,7 +18,8 @@
 struct line {
     struct slice name; /* canonical, in the arena */
     struct slice password, home;
-    size_t number; /* order in the file */
+    struct slice extra; /* the eighth field: words "key=value" */
+    size_t number;      /* order in the file */
 };
 
 struct accounts {
@@ -102,7 +104,8 @@ static enum err_code parse(struct accounts *a, struct slice text, struct err *e)
         number++;
         line = slice_trim(line);
         if (line.n == 0 || line.p[0] == '#') continue;
-        while (n < 8 && slice_cut(line, ':', &field[n], &line)) n++;
+        while (n < 7 && slice_cut(line, ':', &field[n], &line)) n++;
+        if (n == 7) field[7] = line;
         if (accounts_name(a, field[0], name, e) != OK) {
             err_note(e, "%s:%zu", a->conf->accounts, number);
             if (e) e->code = ERR_CONFIG, e->status = STATUS(4, 3, 5);
@@ -111,6 +114,7 @@ static enum err_code parse(struct accounts *a, struct slice text, struct err *e)
         l->name = arena_copy(&a->arena, slice_str(name));
         l->password = arena_copy(&a->arena, field[1]);
         l->home = arena_copy(&a->arena, field[5]);
+        l->extra = arena_copy(&a->arena, field[7]);
         l->number = number;
         a->has_keys = a->has_keys && password_has_keys(l->password);
         a->count++;
@@ -156,6 +160,28 @@ static enum err_code load(struct accounts *a, struct err *e) {
     return code;
 }
 
+/* "quota_rule=*:storage=1G:messages=1000", as Dovecot's passwd-files have it, with or without
+ * "userdb_" ahead and a number behind. Other words are other programs'. */
+static void take_rules(struct slice extra, struct account *out) {
+    struct slice word, key, value, rule;
+
+    while (slice_word(&extra, &word)) {
+        if (!slice_cut(word, '=', &key, &value)) continue;
+        if (slice_starts(key, S("userdb_"))) key = slice_from(key, 7);
+        if (!slice_starts(key, S("quota_rule")) || !slice_starts(value, S("*:"))) continue;
+        value = slice_from(value, 2);
+        while (value.n) {
+            struct slice name, amount;
+
+            slice_cut(value, ':', &rule, &value);
+            if (!slice_cut(rule, '=', &name, &amount)) continue;
+            if (slice_eq(name, S("messages"))) num_parse(amount, INT64_MAX, &out->quota_messages);
+            else if (slice_eq(name, S("storage")) || slice_eq(name, S("bytes")))
+                num_size(amount, INT64_MAX, &out->quota_octets);
+        }
+    }
+}
+
 static enum err_code fill(struct accounts *a, const struct line *l, struct account *out,
                           struct err *e) {
     struct slice local, domain;
@@ -167,6 +193,10 @@ static enum err_code fill(struct accounts *a, const struct line *l, struct accou
         return err_set(e, ERR_CONFIG, "%s: the password of %s is too long", a->conf->accounts,
                        out->name);
     snprintf(out->password, sizeof out->password, "%.*s", SP(l->password));
+    out->quota_octets = a->conf->quota;
+    out->quota_messages = a->conf->quota_messages;
+    snprintf(out->extra, sizeof out->extra, "%.*s", SP(l->extra));
+    take_rules(l->extra, out);
     slice_cut(l->name, '@', &local, &domain);
     if (l->home.n > 0) n = snprintf(out->home, sizeof out->home, "%.*s", SP(l->home));
     else
@@ -361,14 +391,14 @@ static enum err_code change(struct accounts *a, const char *name, struct slice p
 enum err_code accounts_put(struct accounts *a, struct slice name, const char *stored,
                            const char *home, struct err *e) {
     char canonical[ACCOUNT_NAME_MAX + 1], line[8192], kept[4096] = "";
-    struct account was;
+    struct account was = {0};
     enum err_code code = accounts_name(a, name, canonical, e);
     int n;
 
     if (code != OK) return code;
     if (home && strpbrk(home, ":\n"))
         return err_set(e, ERR_SYNTAX, "a home directory cannot have : or a line break");
-    if (!home && accounts_find(a, name, &was, NULL) == OK) {
+    if (accounts_find(a, name, &was, NULL) == OK && !home) {
         /* A home that was written stays; the derived one is not written. */
         char derived[4096];
         const char *at = strchr(was.name, '@');
@@ -378,8 +408,9 @@ enum err_code accounts_put(struct accounts *a, struct slice name, const char *st
         if (strcmp(derived, was.home) != 0) snprintf(kept, sizeof kept, "%s", was.home);
         home = kept;
     }
-    n = snprintf(line, sizeof line, home && *home ? "%s:%s::::%s::\n" : "%s:%s\n", canonical,
-                 stored, home ? home : "");
+    n = snprintf(line, sizeof line,
+                 (home && *home) || was.extra[0] ? "%s:%s::::%s::%s\n" : "%s:%s\n", canonical,
+                 stored, home ? home : "", was.extra);
     if (n < 0 || (size_t)n >= sizeof line)
         return err_set(e, ERR_LIMIT, "the account line is too long");
     code = change(a, canonical, slice_str(line), false, e);

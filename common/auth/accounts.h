@@ -20,6 +20,8 @@ struct account {
     char name[ACCOUNT_NAME_MAX + 1]; /* "local@domain", lower case */
     char home[4096];                 /* the directory that has Maildir */
     char password[512];              /* as stored */
+    char extra[512];                 /* the eighth field of its line, as written */
+    uint64_t quota_octets, quota_messages; /* what it may keep; 0: no limit */
 };
 
 struct accounts;

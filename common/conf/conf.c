@@ -384,12 +384,14 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_queue_lifetime) c->queue_lifetime = (uint32_t)n;
         break;
     case KIND_SIZE:
-        if (!num_size(slice_trim(v), (uint64_t)(row == ROW_disk_reserve ? 4096 : 4) << 30, &n) ||
+        if (!num_size(slice_trim(v), (uint64_t)(row == ROW_message_size_limit ? 4 : 4096) << 30,
+                      &n) ||
             n < 1024)
             return err_set(e, ERR_CONFIG, "\"%.*s\" is not a size from 1k to %s; write 500k or 10M",
-                           SP(slice_trim(v)), row == ROW_disk_reserve ? "4096G" : "4G");
+                           SP(slice_trim(v)), row == ROW_message_size_limit ? "4G" : "4096G");
         if (row == ROW_message_size_limit) c->message_size_limit = n;
         if (row == ROW_disk_reserve) c->disk_reserve = n;
+        if (row == ROW_quota) c->quota = n;
         break;
     case KIND_NUMBER:
         if (!num_parse(slice_trim(v), 1000000, &n) || n == 0)
@@ -397,6 +399,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
                            SP(slice_trim(v)));
         if (row == ROW_client_limit) c->client_limit = (uint32_t)n;
         if (row == ROW_connection_limit) c->connection_limit = (uint32_t)n;
+        if (row == ROW_quota_messages) c->quota_messages = (uint32_t)n;
         break;
     case KIND_PORT:
         code = parse_port(slice_trim(v), &c->mx_port, e);

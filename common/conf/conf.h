@@ -131,6 +131,8 @@ struct conf {
     bool alias_commands;
     const char *alias_user;    /* NULL: nobody */
     uint64_t disk_reserve;     /* bytes */
+    uint64_t quota;            /* bytes an account may keep; 0: no limit */
+    uint32_t quota_messages;   /* 0: no limit */
     uint32_t hold_limit;       /* seconds */
     uint32_t pop3_login_delay; /* seconds; 0: none */
     enum conf_relay_tls relay_tls;

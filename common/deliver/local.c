@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "mime/header.h"
+#include "store/quota.h"
 
 struct home {
     char *path;
@@ -36,9 +37,10 @@ void local_batch_free(struct local_batch *b) {
     free(b);
 }
 
-static enum err_code find_store(struct local_batch *b, const char *path, struct store **out,
+static enum err_code find_store(struct local_batch *b, const struct account *to, struct store **out,
                                 struct err *e) {
     struct home *h = &b->homes[b->home_count];
+    const char *path = to->home;
     enum err_code code;
 
     for (size_t i = 0; i < b->home_count; i++) {
@@ -57,6 +59,7 @@ static enum err_code find_store(struct local_batch *b, const char *path, struct 
         free(h->path);
         return code;
     }
+    store_limit(h->store, to->quota_octets, to->quota_messages);
     b->home_count++;
     *out = h->store;
     return OK;
@@ -68,7 +71,7 @@ enum err_code local_batch_add(struct local_batch *b, const struct account *to, s
     struct store *s = NULL;
     struct buf head;
     struct slice parts[2];
-    enum err_code code = find_store(b, to->home, &s, e);
+    enum err_code code = find_store(b, to, &s, e);
 
     if (code != OK) return code;
     buf_init(&head, 4096);

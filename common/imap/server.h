@@ -207,6 +207,9 @@ enum imap_event_type {
     IMAP_EV_SET_METADATA,
     /* unchanged_since: imap_server_vanished, for a client that was away (RFC 7162 3.2) */
     IMAP_EV_VANISHED,
+    /* mailbox (empty: by the name of the quota root): imap_server_quota, or imap_server_no (RFC
+       9208) */
+    IMAP_EV_QUOTA,
     /* is_on: from now on tell of what happens in all mailboxes (imap_server_notice_*), in the
      * selected one too (pushes); is_next: of all that there are now before the answer (RFC
      * 5465 3.1). Not is_on: no more. imap_server_ok, or imap_server_no ("NOTIFICATIONOVERFLOW"). */
@@ -345,6 +348,13 @@ void imap_server_push_expunged(struct imap_server *s, uint32_t uid);
 void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags, uint64_t modseq);
 /* The highest modification sequence of the mailbox, with all that was pushed. */
 void imap_server_push_modseq(struct imap_server *s, uint64_t highest);
+/* What the account keeps and may keep; 0 as a maximum: no limit. */
+struct imap_quota {
+    uint64_t octets, octets_max, messages, messages_max;
+};
+/* NULL: it has no quota. */
+void imap_server_quota(struct imap_server *s, const struct imap_quota *q);
+
 /* What happened in another mailbox, or during IMAP_EV_NOTIFY what is there: what the client wants
  * of it is told at once. Only while imap_server_may_notice says so (or during that event). */
 bool imap_server_may_notice(const struct imap_server *s);

@@ -9,6 +9,7 @@
  *   server_metadata.c GETMETADATA, SETMETADATA
  *   server_fetch.c    FETCH
  *   server_notify.c   NOTIFY
+ *   server_quota.c    GETQUOTA, GETQUOTAROOT
  *   server_resync.c   ENABLE, modification sequences, who was away (RFC 5161, 7162)
  *   server_search.c   SEARCH: keys, and which messages fit
  *   server_sort.c     SORT, THREAD
@@ -356,6 +357,11 @@ void imap_select_done(struct imap_server *s);
 void imap_finish_store(struct imap_server *s);
 /* OK with HIGHESTMODSEQ when the client knows it. */
 void imap_finish_modseq(struct imap_server *s, struct slice text);
+
+/* server_quota.c */
+void imap_cmd_getquota(struct imap_server *s);
+void imap_cmd_getquotaroot(struct imap_server *s);
+void imap_cmd_setquota(struct imap_server *s);
 
 /* server_notify.c */
 void imap_cmd_notify(struct imap_server *s);

@@ -13,6 +13,7 @@
 #include "serve/imap_text.h"
 #include "serve/server.h"
 #include "store/annotation.h"
+#include "store/quota.h"
 #include "store/signature.h"
 #include "store/store.h"
 #include "store/survey.h"
@@ -76,7 +77,7 @@ static void refuse(struct imap_host *h, const struct err *e, struct slice missin
     case ERR_BUG: code = S("SERVERBUG"); break;
     default: break;
     }
-    if (e->code == ERR_IO || e->code == ERR_FULL || e->code == ERR_MEMORY)
+    if (e->code == ERR_IO || (e->code == ERR_FULL && e->sys != EDQUOT) || e->code == ERR_MEMORY)
         log_event(h->session->server->log, LEVEL_ERROR, "mail store", "user",
                   imap_server_user(h->engine), "why", slice_str(e->msg), NULL);
     imap_server_no(h->engine, code, slice_str(e->msg));
@@ -462,6 +463,17 @@ static void on_set_metadata(struct imap_host *h, const struct imap_event *ev) {
     else refuse(h, &e, S("NONEXISTENT"));
 }
 
+static void on_quota(struct imap_host *h, const struct imap_event *ev) {
+    struct quota q;
+
+    if (ev->mailbox.n && !store_has(h->store, ev->mailbox))
+        imap_server_no(h->engine, S("NONEXISTENT"), S("There is no such mailbox."));
+    else if (quota_read(h->store, &q))
+        imap_server_quota(h->engine,
+                          &(struct imap_quota){q.octets, q.octets_max, q.messages, q.messages_max});
+    else imap_server_quota(h->engine, NULL);
+}
+
 /* --- messages --------------------------------------------------------------------------------- */
 
 /* The mailbox was deleted after the client selected it; nothing in it can be changed. */
@@ -650,6 +662,7 @@ static enum err_code enter(struct imap_host *h, const struct account *a, struct 
         h->store = NULL;
         return code;
     }
+    store_limit(h->store, a->quota_octets, a->quota_messages);
     if (store_list(h->store, &l, NULL) == OK) {
         if (l.n <= 1) store_create_defaults(h->store, NULL); /* a convenience: may fail */
         store_names_release(&l);
@@ -720,6 +733,7 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
     case IMAP_EV_EXPUNGE: on_expunge(h, ev); break;
     case IMAP_EV_GET_METADATA: on_get_metadata(h, ev); break;
     case IMAP_EV_SET_METADATA: on_set_metadata(h, ev); break;
+    case IMAP_EV_QUOTA: on_quota(h, ev); break;
     case IMAP_EV_NOTIFY: on_notify(h, ev); break;
     case IMAP_EV_CANDIDATES: on_candidates(h, ev); break;
     case IMAP_EV_TEXT:

@@ -7,6 +7,7 @@
 
 #include "pop3/server.h"
 #include "serve/server.h"
+#include "store/quota.h"
 #include "store/store.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -113,6 +114,8 @@ static enum err_code note_login(struct pop3_host *h, struct err *e) {
 
 static enum err_code open_drop(struct pop3_host *h, const struct account *a, struct err *e) {
     enum err_code code = store_open(a->home, &h->store, e);
+
+    if (code == OK) store_limit(h->store, a->quota_octets, a->quota_messages);
 
     if (code != OK) return code;
     code = store_lock_maildrop(h->store, &h->drop_fd, e);

@@ -11,6 +11,7 @@
 #include "mime/msgid.h"
 #include "serve/server.h"
 #include "smtp/server.h"
+#include "store/quota.h"
 #include "sys/clock.h"
 
 enum {
@@ -42,6 +43,7 @@ struct smtp_host {
     struct queue_op op;
     bool is_committed;
     uint64_t size;
+    uint64_t size_said; /* SIZE of MAIL; 0: none */
 };
 
 static bool is_submission(const struct session *s) {
@@ -145,6 +147,7 @@ static void on_mail(struct smtp_host *h, const struct smtp_mail *m) {
         else smtp_server_reply(h->engine, 553, e.status, slice_str(e.msg));
         return;
     }
+    h->size_said = m->size;
     h->env.sender = arena_copy(&h->arena, m->from.address);
     h->env.envid = arena_copy(&h->arena, m->envid);
     h->env.ret = m->ret == SMTP_RET_FULL   ? RET_FULL
@@ -202,9 +205,23 @@ static bool is_own_literal(const struct session *s, struct slice address) {
            slice_ieq(slice_from(address, at + 1), slice_str(addr_literal(&s->local, text)));
 }
 
+/* Better now than by a notification later. */
+static bool is_full(const struct smtp_host *h, const struct account *a) {
+    struct store *s;
+    bool is;
+
+    if ((!a->quota_octets && !a->quota_messages) || store_open(a->home, &s, NULL) != OK)
+        return false;
+    store_limit(s, a->quota_octets, a->quota_messages);
+    is = quota_check(s, h->size_said ? h->size_said : 1, 1, NULL) == ERR_FULL;
+    store_close(s);
+    return is;
+}
+
 static void on_rcpt(struct smtp_host *h, const struct smtp_rcpt *r) {
     const struct directory *d = h->session->server->directory;
     enum rcpt_kind kind;
+    struct account account;
     struct err e = {0};
     struct slice address = r->to.address;
 
@@ -217,7 +234,7 @@ static void on_rcpt(struct smtp_host *h, const struct smtp_rcpt *r) {
         /* Who takes the mail from there knows the users. */
         if (add_rcpt(h, r, address)) smtp_server_ok(h->engine);
         else smtp_server_reply(h->engine, 452, STATUS(4, 5, 3), S("too many recipients"));
-    } else if (directory_find(d, address, &kind, NULL, &e) != OK) {
+    } else if (directory_find(d, address, &kind, &account, &e) != OK) {
         log_refused(h, address, e.msg);
         smtp_server_reply(h->engine, 451, e.status.cls == 4 ? e.status : STATUS(4, 3, 0),
                           S("the list of users cannot be read now"));
@@ -227,6 +244,9 @@ static void on_rcpt(struct smtp_host *h, const struct smtp_rcpt *r) {
     } else if (kind == RCPT_REMOTE && !may_relay(h)) {
         log_refused(h, address, "relaying denied");
         smtp_server_reply(h->engine, 550, STATUS(5, 7, 1), S("relaying denied: log in first"));
+    } else if (kind == RCPT_ACCOUNT && is_full(h, &account)) {
+        log_refused(h, address, "the mailbox is full");
+        smtp_server_reply(h->engine, 552, STATUS(5, 2, 2), S("the mailbox is full"));
     } else if (!add_rcpt(h, r, address)) {
         smtp_server_reply(h->engine, 452, STATUS(4, 5, 3), S("too many recipients"));
     } else {

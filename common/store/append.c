@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "store/maildir.h"
+#include "store/quota.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -61,6 +62,8 @@ enum err_code store_append_begin(struct store *s, struct slice mailbox, uint64_t
     a->is_borrowed = open && open->mode == MAILBOX_WRITE;
     if (a->is_borrowed) a->t = open;
     else code = mailbox_open(s, mailbox, MAILBOX_READ, &a->t, e);
+    /* Who is full is told before he sends it. */
+    if (code == OK) code = quota_check(s, 1, 1, e);
     if (code == OK) code = add_piece(a, flags, keywords, n_keywords, date, e);
     if (code != OK) {
         store_append_abort(a);
@@ -188,6 +191,13 @@ static enum err_code place(struct store_append *a, uint32_t *uid, struct err *e)
     return code;
 }
 
+static uint64_t octets_of(const struct store_append *a) {
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < a->n; i++) sum += a->v[i].w.stored;
+    return sum;
+}
+
 enum err_code store_append_end(struct store_append *a, uint32_t *uidvalidity, uint32_t *uid,
                                struct err *e) {
     enum err_code code;
@@ -196,10 +206,12 @@ enum err_code store_append_end(struct store_append *a, uint32_t *uidvalidity, ui
     end_piece(a);
     code = a->code;
     if (code != OK && e) *e = a->err;
+    if (code == OK) code = quota_check(a->t->store, octets_of(a), a->n, e);
     if (code == OK) code = sync_pieces(a, e);
     if (code == OK) code = mailbox_lock(a->t, e);
     if (code == OK) {
         code = place(a, uid, e);
+        if (code == OK) quota_add(a->t->store, (int64_t)octets_of(a), (int64_t)a->n);
         mailbox_unlock(a->t);
     }
     *uidvalidity = a->t->validity;

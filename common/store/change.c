@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "store/maildir.h"
+#include "store/quota.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -21,6 +22,16 @@ static enum err_code read_only(const struct mailbox *m, struct err *e) {
 
 void mailbox_file(const struct mailbox *m, size_t i, char out[FILE_NAME_MAX + 8]) {
     snprintf(out, FILE_NAME_MAX + 8, "%s/%s", m->f[i].in_new ? "new" : "cur", m->f[i].name);
+}
+
+uint64_t mailbox_stored_size(const struct mailbox *m, size_t i) {
+    uint64_t size = maildir_number(m->f[i].name, 'S');
+    char path[FILE_NAME_MAX + 8];
+    struct stat st;
+
+    if (size != STORE_SIZE_UNKNOWN) return size;
+    mailbox_file(m, i, path);
+    return fstatat(m->fd, path, &st, 0) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 bool mailbox_refind(struct mailbox *m, size_t i) {
@@ -185,6 +196,7 @@ static bool remove_one(struct mailbox *m, size_t i, bool only_deleted, enum err_
 enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n, bool only_deleted,
                               uint32_t *gone, size_t *n_gone, struct err *e) {
     enum err_code code = read_only(m, e);
+    uint64_t octets = 0;
     bool was_current;
 
     *n_gone = 0;
@@ -194,8 +206,10 @@ enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n,
     was_current = mailbox_is_current(m);
     for (size_t k = 0; k < n && code == OK; k++) {
         size_t i = mailbox_at(m, uids[k]);
+        uint64_t size = i == SIZE_MAX || !m->f[i].name ? 0 : mailbox_stored_size(m, i);
 
         if (i == SIZE_MAX || !m->f[i].name || !remove_one(m, i, only_deleted, &code, e)) continue;
+        octets += size;
         free(m->f[i].name);
         m->f[i].name = NULL;
         gone[(*n_gone)++] = uids[k];
@@ -203,6 +217,7 @@ enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n,
     if (*n_gone) {
         enum err_code sync_code = OK;
 
+        quota_add(m->store, -(int64_t)octets, -(int64_t)*n_gone);
         mailbox_bump(m);
         index_begin(mailbox_index(m));
         index_adopt(m->index, m->validity, m->highest - 1);
@@ -359,6 +374,7 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
     uint64_t map[STORE_KEYWORDS_MAX] = {0};
     struct newcomer *v = calloc(n + 1, sizeof *v);
     size_t planned = 0, n_gone;
+    uint64_t octets = 0;
     struct mailbox *t = NULL;
     enum err_code code = is_move ? read_only(m, e) : OK;
 
@@ -375,9 +391,12 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
             code = copy_plan(m, i, flags, &v[planned], e);
             if (code != ERR_NOT_FOUND || !mailbox_refind(m, i)) break;
         }
-        if (code == OK) from[planned++] = uids[k];
-        else if (code == ERR_NOT_FOUND) code = OK; /* vanished */
+        if (code == OK) {
+            octets += mailbox_stored_size(m, i);
+            from[planned++] = uids[k];
+        } else if (code == ERR_NOT_FOUND) code = OK; /* vanished */
     }
+    if (code == OK && !is_move) code = quota_check(m->store, octets, planned, e);
     if (t) {
         *uidvalidity = t->validity;
         if (code == OK && planned) {
@@ -393,6 +412,8 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
     for (size_t k = 0; v && k < n; k++) free(v[k].name);
     free(v);
     if (code != OK) return code;
+    /* What vanished meanwhile is counted: a moment, until it is counted anew. */
+    if (*n_done) quota_add(m->store, (int64_t)octets, (int64_t)*n_done);
     if (is_move && *n_done) {
         uint32_t *removed = malloc(*n_done * sizeof *removed);
 

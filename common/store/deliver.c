@@ -8,6 +8,7 @@
 
 #include "base/ascii.h"
 #include "store/maildir.h"
+#include "store/quota.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -142,7 +143,7 @@ struct item {
     struct store *s;
     char tmp[FILE_NAME_MAX + 8], name[FILE_NAME_MAX + 64];
     size_t dir; /* into dirs */
-    uint64_t flags;
+    uint64_t flags, stored;
     bool may_be_there;
     struct err err; /* code OK: fine so far */
 };
@@ -201,6 +202,7 @@ enum err_code store_batch_add(struct store_batch *b, struct store *s, const stru
     struct item *it = calloc(1, sizeof *it);
     struct writer w = {.dir_fd = -1, .fd = -1};
     int dir_fd = -1;
+    uint64_t octets = 0;
     wall_t date = d->date ? d->date : clock_wall();
     enum err_code code = OK;
 
@@ -218,6 +220,8 @@ enum err_code store_batch_add(struct store_batch *b, struct store *s, const stru
             code = err_set(e, ERR_MEMORY, "no memory for a delivery");
         }
     }
+    for (size_t i = 0; i < d->n_parts; i++) octets += d->parts[i].n;
+    if (code == OK) code = quota_check(s, octets, 1, e);
     if (code == OK) code = find_dir(b, s, d->mailbox, &it->dir, e);
     if (code == OK) code = maildir_open(s, b->dirs[it->dir].name, &dir_fd, e);
     if (code == OK) code = writer_open(&w, dir_fd, s, e);
@@ -232,6 +236,7 @@ enum err_code store_batch_add(struct store_batch *b, struct store *s, const stru
     it->s = s;
     it->flags = d->flags & ~(STORE_RECENT);
     it->may_be_there = d->may_be_there && d->key.n;
+    it->stored = w.stored;
     memcpy(it->tmp, w.tmp, sizeof it->tmp);
     maildir_new_name(s, date, d->key, w.stored, w.wire, it->name);
     if (item) *item = b->n;
@@ -327,10 +332,14 @@ static void publish_in(int dir_fd, struct item *it) {
     else snprintf(to, sizeof to, "new/%s", it->name);
     if (renameat2(dir_fd, it->tmp, dir_fd, to, RENAME_NOREPLACE) == 0) {
         it->tmp[0] = '\0';
+        quota_add(it->s, (int64_t)it->stored, 1);
         return;
     }
     /* EINVAL: a file system without it; the link refuses to replace as well */
-    if (errno == EINVAL && linkat(dir_fd, it->tmp, dir_fd, to, 0) == 0) return;
+    if (errno == EINVAL && linkat(dir_fd, it->tmp, dir_fd, to, 0) == 0) {
+        quota_add(it->s, (int64_t)it->stored, 1);
+        return;
+    }
     if (errno == EEXIST) err_set(&it->err, ERR_EXISTS, "the message was delivered before");
     else err_sys(&it->err, "cannot deliver a message");
 }

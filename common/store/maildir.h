@@ -24,7 +24,8 @@ enum {
 struct store {
     char *home, *root; /* HOME, HOME/Maildir */
     int root_fd;
-    char host[64]; /* as it stands in file names */
+    char host[64];                     /* as it stands in file names */
+    uint64_t octets_max, messages_max; /* quota.c; 0: no limit */
 };
 
 /* A line of postbag-uidlist; the name lies in uid_text. */
@@ -138,6 +139,8 @@ void uidlist_compact(struct mailbox *m);
 void keywords_read(struct mailbox *m);
 /* HIGHESTMODSEQ as others left it. */
 uint64_t mailbox_noted_modseq(struct mailbox *m);
+/* Octets of the file of message `i`, 0 when it is gone (quota). */
+uint64_t mailbox_stored_size(const struct mailbox *m, size_t i);
 /* Give back what was read ahead (message.c). */
 void mailbox_ahead_free(struct mailbox *m);
 /* Give back what is known of the search file (signature.c). */

@@ -14,6 +14,7 @@
 #include "base/utf8.h"
 #include "store/annotation.h"
 #include "store/maildir.h"
+#include "store/quota.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "sys/lock.h"
@@ -453,6 +454,7 @@ enum err_code store_delete(struct store *s, struct slice name, struct err *e) {
         return err_sys(e, "cannot remove %s/%s", s->root, dir);
     }
     fsync(s->root_fd);
+    quota_forget(s);
     buf_init(&path, 8192);
     buf_addf(&path, "%s/%s", s->root, away);
     code = buf_cstr(&path) ? file_remove_tree(buf_cstr(&path), e)

@@ -308,3 +308,53 @@ c("NOTIFY NONE"); d("APPEND Work", b"Subject: third\r\n\r\nx\r\n"); time.sleep(.
 assert c("NOOP") == [], c.last
 PY
 }
+
+@test "a quota: full is full for delivery, APPEND and COPY, and room comes back" {
+    free_port S
+    printf 'quota 10k\nquota-messages 8\nlisten smtp 127.0.0.1:%s\n' "$S" >> b.conf
+    stop "$PID"
+    serve b
+    cat >> story.head <<PY
+import smtplib
+def smtp():
+    return smtplib.SMTP("127.0.0.1", $S)
+PY
+    { cat story.head; cat <<'PY'
+box = "b/mail/b.test/jo/Maildir"
+c("GETQUOTAROOT INBOX")
+assert c.last == ['* QUOTAROOT INBOX ""', '* QUOTA "" (STORAGE 0 10 MESSAGE 0 8)'], c.last
+one = b"Subject: one\r\n\r\n" + b"x" * 3000 + b"\r\n"
+for i in range(3): c("APPEND INBOX", one)
+c("GETQUOTA \"\""); assert "STORAGE 9 10 MESSAGE 3 8" in c.last[0], c.last
+c("APPEND INBOX", one, "NO"); assert "OVERQUOTA" in c.tagged, c.tagged
+c("SELECT INBOX"); c("COPY 1 Archive", "NO"); assert "OVERQUOTA" in c.tagged, c.tagged
+c("MOVE 1 Archive"); c("GETQUOTA \"\""); assert "STORAGE 9 10 MESSAGE 3 8" in c.last[0], c.last
+m = smtp()
+try:
+    m.sendmail("a@a.test", ["jo@b.test"], one.decode()); assert False
+except smtplib.SMTPRecipientsRefused as e:
+    assert e.recipients["jo@b.test"][0] == 552 and b"5.2.2" in e.recipients["jo@b.test"][1], e.recipients
+m.sendmail("a@a.test", ["jo@b.test"], "Subject: small\r\n\r\nx\r\n"); m.quit()
+for i in range(50):
+    if any("MESSAGE 4" in x for x in c('GETQUOTA ""')): break
+    time.sleep(.1)
+else: assert False, c.last
+c("NOOP"); c("STORE 1:* +FLAGS.SILENT (\\Deleted)"); c("EXPUNGE"); c("APPEND INBOX", one)
+# another program removes mail without a word: counted anew when the count is old
+for x in os.listdir(box + "/cur"): os.unlink(box + "/cur/" + x)
+for i in range(2):
+    os.utime(box + "/maildirsize", (1, 1))
+    c("APPEND INBOX", one)
+for i in range(5): c("APPEND INBOX", b"Subject: s\r\n\r\nx\r\n")
+c("APPEND INBOX", b"Subject: s\r\n\r\nx\r\n", "NO")
+assert open(box + "/maildirsize").readline() == "10240S,8C\n"
+PY
+    } > all.py
+    story < all.py
+    # an account's own rule stays when its password changes
+    sed -i 's/$/::::::userdb_quota_rule=*:storage=50k/' b/accounts
+    grep -q quota_rule b/accounts
+    run_postbag 0 account -C b.conf password jo <<< secret
+    grep -q 'quota_rule=\*:storage=50k' b/accounts
+    echo 'c("GETQUOTA \"\""); assert " 50 MESSAGE" in c.last[0], c.last' | story
+}

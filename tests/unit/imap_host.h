@@ -316,6 +316,10 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         imap_server_vanished(s, (const uint32_t[]){97, 98, 100}, ev->unchanged_since < 15 ? 3 : 0,
                              ev->unchanged_since < 5);
         break;
+    case IMAP_EV_QUOTA:
+        buf_addf(&h->log, "quota %.*s\n", SP(ev->mailbox));
+        imap_server_quota(s, &(struct imap_quota){1500, 1024000, 3, 100});
+        break;
     case IMAP_EV_NOTIFY:
         buf_addf(&h->log, "notify %d\n", ev->is_on);
         if (ev->is_next) {
