@@ -141,6 +141,11 @@ void keywords_read(struct mailbox *m);
 uint64_t mailbox_noted_modseq(struct mailbox *m);
 /* Octets of the file of message `i`, 0 when it is gone (quota). */
 uint64_t mailbox_stored_size(const struct mailbox *m, size_t i);
+/* takeover.c: the uidlist that Dovecot left, as ours; its keywords become ours. False: there is none,
+ * or its UIDVALIDITY is another mailbox'. Lock held. */
+bool takeover_uidlist(struct mailbox *m, uint32_t *validity, struct buf *out);
+/* Those given later are larger than `validity` too (store.c). */
+enum err_code maildir_note_validity(struct store *s, uint32_t validity);
 /* Give back what was read ahead (message.c). */
 void mailbox_ahead_free(struct mailbox *m);
 /* Give back what is known of the search file (signature.c). */

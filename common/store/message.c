@@ -262,7 +262,7 @@ enum err_code mailbox_sizes(struct mailbox *m, struct err *e) {
 }
 
 struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid, char out[STORE_UIDL_MAX]) {
-    snprintf(out, STORE_UIDL_MAX, "%08x%08x", m->validity, uid);
+    snprintf(out, STORE_UIDL_MAX, "%08x%08x", uid, m->validity);
     return slice_of(out, STORE_UIDL_MAX - 1);
 }
 

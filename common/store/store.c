@@ -544,10 +544,11 @@ enum err_code store_lock_maildrop(struct store *s, int *fd, struct err *e) {
     return code;
 }
 
-enum err_code maildir_new_validity(struct store *s, uint32_t *out, struct err *e) {
+/* The next UIDVALIDITY, above all before and at least `least`. */
+static enum err_code next_validity(struct store *s, uint64_t least, uint32_t *out, struct err *e) {
     char text[32];
     int fd = openat(s->root_fd, "postbag-uidvalidity", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    uint64_t last = 0, now = (uint64_t)clock_wall();
+    uint64_t last = 0, next = least;
     enum err_code code;
     ssize_t n;
 
@@ -556,17 +557,25 @@ enum err_code maildir_new_validity(struct store *s, uint32_t *out, struct err *e
     if (code == OK) {
         n = pread(fd, text, sizeof text, 0);
         if (n > 0) num_parse(slice_trim(slice_of(text, (size_t)n)), UINT32_MAX, &last);
-        if (now <= last) now = last + 1;
-        if (now > UINT32_MAX) code = err_set(e, ERR_LIMIT, "no UIDVALIDITY is left");
+        if (next <= last) next = last + 1;
+        if (next > UINT32_MAX) code = err_set(e, ERR_LIMIT, "no UIDVALIDITY is left");
     }
     if (code == OK) {
-        n = snprintf(text, sizeof text, "%010llu\n", (unsigned long long)now);
+        n = snprintf(text, sizeof text, "%010llu\n", (unsigned long long)next);
         code = file_write_at(fd, slice_of(text, (size_t)n), 0, "postbag-uidvalidity", e);
         if (code == OK) code = file_sync(fd, "postbag-uidvalidity", e);
     }
     fd_close(&fd);
-    *out = (uint32_t)now;
+    *out = (uint32_t)next;
     return code;
+}
+
+enum err_code maildir_new_validity(struct store *s, uint32_t *out, struct err *e) {
+    return next_validity(s, (uint64_t)clock_wall(), out, e);
+}
+
+enum err_code maildir_note_validity(struct store *s, uint32_t validity) {
+    return next_validity(s, validity, &(uint32_t){0}, NULL);
 }
 
 /* --- file names ------------------------------------------------------------------------------- */

@@ -309,7 +309,8 @@ void mailbox_read_many(struct mailbox *m, size_t from, size_t to,
                        void (*visit)(void *ctx, size_t i, struct slice bytes), void *ctx);
 /* Find all sizes, with several threads: for POP3. */
 enum err_code mailbox_sizes(struct mailbox *m, struct err *e);
-/* UIDL (RFC 1939 7): UIDVALIDITY and UID as 16 hexadecimal digits with a NUL; as stable as they. */
+/* UIDL (RFC 1939 7): UID and UIDVALIDITY as 16 hexadecimal digits with a NUL; as stable as they,
+ * and what Dovecot gives by itself: a Maildir that was taken over is not fetched again. */
 enum { STORE_UIDL_MAX = 17 };
 struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid, char out[STORE_UIDL_MAX]);
 

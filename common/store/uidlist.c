@@ -217,14 +217,19 @@ static enum err_code write_uidlist(struct mailbox *m, struct slice text, struct 
 /* The uidlist as it is now; a new one with a new UIDVALIDITY where there is none. Lock held. */
 enum err_code uidlist_load(struct mailbox *m, struct err *e) {
     enum err_code code = read_uidlist(m, e);
-    char head[100];
-    int n;
+    struct buf text;
 
     if (code != ERR_NOT_FOUND) return code;
-    code = maildir_new_validity(m->store, &m->validity, e);
-    if (code != OK) return code;
-    n = snprintf(head, sizeof head, "postbag-uidlist 1 V%u N1\n", m->validity);
-    code = write_uidlist(m, slice_of(head, (size_t)n), e);
+    buf_init(&text, UIDLIST_MAX);
+    if (!takeover_uidlist(m, &m->validity, &text)) {
+        buf_reset(&text);
+        code = maildir_new_validity(m->store, &m->validity, e);
+        buf_addf(&text, "postbag-uidlist 1 V%u N1\n", m->validity);
+    } else {
+        code = OK;
+    }
+    if (code == OK) code = write_uidlist(m, buf_slice(&text), e);
+    buf_release(&text);
     if (code == OK) code = read_uidlist(m, e);
     return code == ERR_NOT_FOUND ? err_set(e, ERR_IO, "postbag-uidlist does not stay") : code;
 }

@@ -143,3 +143,77 @@ PY
     serve b
     PYTHONPATH="$ROOT/tests/bats" timeout 100 python3 story.py "$DOVE_IMAP" "$IMAP" "$DOVE/mail/u1/Maildir" b/mail/b.test/jo/Maildir >> log 2>&1
 }
+
+@test "a Maildir of Dovecot is taken over with UIDs, flags and keywords, and given back" {
+    dovecot_start
+    DOVE_IMAP=$IMAP DOVE_POP3=$POP3
+    dovecot_mail u1 20
+    free_port IMAP POP3
+    site b "listen imap 127.0.0.1:$IMAP" "listen pop3 127.0.0.1:$POP3"
+    user b jo
+    cat > head.py <<'PY'
+import re, sys, poplib
+from imapline import Line
+def code(c, name): return re.search(r"\[%s ([^\]]*)\]" % name, " ".join(c.last)).group(1)
+def state(c):
+    out = {}
+    for box in ("INBOX", "Work/Sub" if c.slash else "Work.Sub"):
+        c('SELECT "%s"' % box)
+        rows = [x for x in c("UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (Subject)])") if "FETCH" in x]
+        out[box.replace(".", "/")] = {re.search(r"UID (\d+)", x).group(1): (
+            sorted(set(re.search(r"FLAGS \(([^)]*)\)", x).group(1).split()) - {"\\Recent"}), re.search(r"Subject: (\S*)", x).group(1)) for x in rows}
+        c('SELECT "%s"' % box)
+        out[box.replace(".", "/") + " ids"] = (code(c, "UIDVALIDITY"), code(c, "UIDNEXT"))
+    p = poplib.POP3("127.0.0.1", c.pop); p.user(c.name); p.pass_(c.password); out["uidl"] = [x.decode() for x in p.uidl()[1]]; p.quit()
+    return out
+def dove():
+    c = Line(int(sys.argv[1]), "u1", "pw"); c.slash, c.pop, c.name, c.password = False, int(sys.argv[3]), "u1", "pw"; return c
+def ours():
+    c = Line(int(sys.argv[2]), "jo", "secret"); c.slash, c.pop, c.name, c.password = True, int(sys.argv[4]), "jo", "secret"; return c
+PY
+    { cat head.py; cat <<'PY'
+import json
+d = dove()
+d("CREATE Work.Sub"); d("SELECT INBOX")
+d("STORE 2:5 +FLAGS (\\Seen $Label1 Project)"); d("STORE 7 +FLAGS (\\Deleted)"); d("STORE 9:12 +FLAGS (\\Flagged $Junk)")
+d("COPY 1:6 Work.Sub"); d("EXPUNGE"); d("APPEND INBOX (\\Draft $Late)", b"Subject: late\r\n\r\nx\r\n")
+json.dump(state(d), open("before.json", "w"))
+d("LOGOUT")
+PY
+    } > one.py
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 one.py "$DOVE_IMAP" "$IMAP" "$DOVE_POP3" "$POP3" >> log 2>&1
+    mkdir -p b/mail/b.test/jo
+    cp -a "$DOVE/mail/u1/Maildir" b/mail/b.test/jo/Maildir
+    if [[ $(id -u) == 0 ]]; then chown -R root: b/mail; fi
+    serve b
+    { cat head.py; cat <<'PY'
+import json
+p = ours()
+before, now = json.load(open("before.json")), state(p)
+assert json.loads(json.dumps(now)) == before, (before, now)
+p("SELECT INBOX"); p("APPEND INBOX ($Label1 $New)", b"Subject: ours\r\n\r\nx\r\n"); p("STORE 1 +FLAGS (Project)")
+p("CREATE Other"); p("SELECT Other")
+assert int(code(p, "UIDVALIDITY")) > int(before["INBOX ids"][0])
+json.dump({k: v for k, v in state(p).items()}, open("after.json", "w"))
+PY
+    } > two.py
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 two.py "$DOVE_IMAP" "$IMAP" "$DOVE_POP3" "$POP3" >> log 2>&1
+    # The way back, as postbag-serve(1) has it.
+    stop "$PID"
+    find b/mail/b.test/jo/Maildir -name postbag-uidlist | while read -r list; do
+        dir=${list%/*}
+        awk 'NR == 1 { print "3", $3, $4 } NR > 1 { print $1 " :" $2 }' "$list" > "$dir/dovecot-uidlist"
+        cp "$dir/postbag-keywords" "$dir/dovecot-keywords" 2> /dev/null || true
+        rm -f "$dir"/dovecot.index*
+    done
+    rm -rf "$DOVE/mail/u1/Maildir"
+    cp -a b/mail/b.test/jo/Maildir "$DOVE/mail/u1/Maildir"
+    if [[ $(id -u) == 0 ]]; then chown -R nobody: "$DOVE/mail/u1"; fi
+    { cat head.py; cat <<'PY'
+import json
+after, back = json.load(open("after.json")), state(dove())
+assert json.loads(json.dumps(back)) == after, (after, back)
+PY
+    } > three.py
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 three.py "$DOVE_IMAP" "$IMAP" "$DOVE_POP3" "$POP3" >> log 2>&1
+}

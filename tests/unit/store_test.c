@@ -230,6 +230,83 @@ static void uids_stay_when_the_index_goes(void **state) {
     buf_release(&b);
 }
 
+static void give(struct home *h, const char *sub, const char *text) {
+    char path[600];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/Maildir/%s", h->path, sub);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void remove_file(struct home *h, const char *mailbox, const char *name) {
+    char path[600];
+
+    snprintf(path, sizeof path, "%s/Maildir/.%s/%s", h->path, mailbox, name);
+    unlink(path);
+}
+
+/* What Dovecot noted is believed once, line by line; what cannot be is as if it were not there. */
+static void what_dovecot_noted_is_taken_over(void **state) {
+    static const struct {
+        const char *list;
+        uint32_t validity, a, b, next; /* validity 0: a new one */
+    } cases[] = {
+        {"3 V77 N20 G0f\n5 W9 :a\n9 :b:2,S\n", 77, 5, 9, 20},
+        {"1 77 20\n5 a\n9 b\n", 77, 5, 9, 20},
+        {"3 V77 N20\n5 :a\nx\n\n4 :b\n7 b\n9 :../b\n", 77, 5, 7, 20},
+        {"3 V77 N6\n5 :a\n9 :b\n", 77, 5, 9, 10},
+        {"3 V77 N20\n5 :a\n5 :b", 77, 5, 20, 21},
+        {"3 N20 V2147483648\n5 :a\n", 0, 1, 2, 3},
+        {"3 N20 V2147483647\n4294967294 :a\n4294967295 :b\n5 :b\n", 2147483647, 0, 0, 0},
+        {"3 V0 N20\n5 :a\n", 0, 1, 2, 3},
+        {"2 V77 N20\n5 :a\n", 0, 1, 2, 3},
+        {"3 V77 N4294967296\n5 :a\n", 0, 1, 2, 3},
+        {"", 0, 1, 2, 3},
+        {"3", 0, 1, 2, 3},
+    };
+    struct home *h = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char name[32], sub[64];
+        const struct imap_msg *v;
+        struct mailbox *m;
+        struct err e;
+        size_t n;
+
+        snprintf(name, sizeof name, "Box%zu", i);
+        good(store_create(h->s, slice_str(name), &e), &e);
+        remove_file(h, name, "postbag-uidlist");
+        for (const char *c = "ab"; *c; c++) {
+            snprintf(sub, sizeof sub, ".%s/cur/%c:2,", name, *c);
+            give(h, sub, "Subject: x\n\n");
+        }
+        snprintf(sub, sizeof sub, ".%s/dovecot-uidlist", name);
+        give(h, sub, cases[i].list);
+        if (cases[i].a == 0) { /* no UID is left for the second message: an error, no crash */
+            if (mailbox_open(h->s, slice_str(name), MAILBOX_READ, &m, &e) == OK) mailbox_close(m);
+            continue;
+        }
+        m = opened(h, name, MAILBOX_READ);
+        v = mailbox_messages(m, &n);
+        assert_int_equal(n, 2);
+        if (cases[i].validity) assert_int_equal(mailbox_uidvalidity(m), cases[i].validity);
+        else assert_true(mailbox_uidvalidity(m) > 77);
+        assert_int_equal(v[0].uid, cases[i].a);
+        assert_int_equal(v[1].uid, cases[i].b);
+        assert_int_equal(mailbox_uidnext(m), cases[i].next);
+        mailbox_close(m);
+        /* Not a second time: what was given since is not given again. */
+        remove_file(h, name, "postbag-uidlist");
+        m = opened(h, name, MAILBOX_READ);
+        assert_int_not_equal(mailbox_uidvalidity(m), cases[i].validity);
+        mailbox_close(m);
+        good(store_delete(h->s, slice_str(name), &e), &e);
+    }
+}
+
 static void a_torn_uidlist_line_is_cut(void **state) {
     struct home *h = *state;
     char path[200];
@@ -620,6 +697,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_message_is_stored_and_read, begin, end),
         cmocka_unit_test_setup_teardown(the_same_key_is_delivered_once, begin, end),
         cmocka_unit_test_setup_teardown(uids_stay_when_the_index_goes, begin, end),
+        cmocka_unit_test_setup_teardown(what_dovecot_noted_is_taken_over, begin, end),
         cmocka_unit_test_setup_teardown(a_torn_uidlist_line_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(what_other_programs_do_is_seen, begin, end),
         cmocka_unit_test_setup_teardown(flags_and_keywords_change_in_two_handles, begin, end),
