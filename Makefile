@@ -43,7 +43,7 @@ else
   $(error MODE is release, debug, asan, tsan or fuzz, not $(MODE))
 endif
 
-DIRECT_LIBS := -lgnutls -lcurl-gnutls -lldns -lunbound -lsqlite3 -lidn2 -lresolv -lcrypt
+DIRECT_LIBS := -lgnutls -lcurl-gnutls -lldns -lunbound -lsqlite3 -lidn2 -lz -lresolv -lcrypt
 ifeq ($(LINKAGE),direct)
   BASE += -DLINK_DIRECT
   LIBS := $(DIRECT_LIBS)

@@ -3,7 +3,7 @@
 # they are missing. Services that come with them are not started.
 set -eu
 what=${1:-test}
-build='gcc make pkg-config libc6-dev libcrypt-dev libgnutls28-dev libcurl4-gnutls-dev libldns-dev libunbound-dev libsqlite3-dev libidn2-dev'
+build='gcc make pkg-config libc6-dev libcrypt-dev libgnutls28-dev libcurl4-gnutls-dev libldns-dev libunbound-dev libsqlite3-dev libidn2-dev zlib1g-dev'
 demo="$build nsd ca-certificates"
 test="$demo clang libclang-rt-14-dev libcmocka-dev bats parallel valgrind mandoc shellcheck clang-format
       postfix swaks msmtp libnet-ssleay-perl libio-socket-ssl-perl curl mpop gsasl isync python3 dovecot-imapd dovecot-pop3d

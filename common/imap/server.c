@@ -501,6 +501,10 @@ void imap_server_ok(struct imap_server *s) {
         imap_reader_reset(&s->reader);
         imap_tell(s, IMAP_EV_IDLE)->is_on = true;
         break;
+    case IMAP_EV_COMPRESS: // the question stays open until it is so
+        buf_addf(&s->out, "%.*s OK DEFLATE is active.\r\n", SP(s->tag));
+        s->open = t;
+        break;
     case IMAP_EV_GET_METADATA: imap_metadata_done(s); break;
     case IMAP_EV_NOTIFY: imap_finish(s, "OK", S(""), S("Notify completed.")); break;
     case IMAP_EV_CANDIDATES: break; // all must be looked at; the job goes on
@@ -543,6 +547,12 @@ void imap_server_tls_up(struct imap_server *s) {
     s->cfg.has_tls = true;
     s->cfg.can_starttls = false;
     s->started_at = s->active_at = s->now;
+    imap_command_over(s);
+}
+
+void imap_server_compress_up(struct imap_server *s) {
+    if (!answers(s, IMAP_EV_COMPRESS)) return;
+    s->has_deflate = true;
     imap_command_over(s);
 }
 

@@ -3,7 +3,7 @@
  * Extensions: LITERAL- and, after login, LITERAL+ (RFC 7888), IDLE (2177), NAMESPACE (2342), ID
  * (2971), UNSELECT (3691), UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161),
  * SPECIAL-USE and CREATE-SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), CONDSTORE and QRESYNC
- * (7162), LIST-EXTENDED (5258), LIST-STATUS (5819), response codes of RFC 5530.
+ * (7162), COMPRESS=DEFLATE (4978), LIST-EXTENDED (5258), LIST-STATUS (5819), response codes of RFC 5530.
  *
  * The engine parses, keeps the session's view of the selected mailbox (which message has which
  * sequence number), and writes. Whatever needs the store is an event that the host answers with a
@@ -152,6 +152,9 @@ enum imap_event_type {
     IMAP_EV_NONE,
     /* answered by imap_server_tls_up, once all output is written and the handshake is done */
     IMAP_EV_STARTTLS,
+    /* imap_server_ok when it can be done, and imap_server_compress_up once all output is written
+     * and all that follows is compressed both ways (RFC 4978); or imap_server_no. */
+    IMAP_EV_COMPRESS,
     /* user, password, claim, mechanism: imap_server_login_result */
     IMAP_EV_LOGIN,
     /* imap_server_list_item for every mailbox and every subscribed name, also of mailboxes that are
@@ -315,6 +318,7 @@ size_t imap_server_view(const struct imap_server *s, const struct imap_msg **msg
 void imap_server_ok(struct imap_server *s);
 void imap_server_no(struct imap_server *s, struct slice code, struct slice text);
 void imap_server_tls_up(struct imap_server *s);
+void imap_server_compress_up(struct imap_server *s);
 enum imap_login { IMAP_LOGIN_OK, IMAP_LOGIN_WRONG, IMAP_LOGIN_UNAVAILABLE };
 void imap_server_login_result(struct imap_server *s, enum imap_login r);
 /* One mailbox for the open IMAP_EV_LIST; the name is copied. */

@@ -16,6 +16,7 @@ void imap_put_capabilities(struct imap_server *s) {
                   " MOVE STATUS=SIZE CONDSTORE QRESYNC UTF8=ACCEPT ESEARCH SEARCHRES WITHIN"
                   " PARTIAL SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES NOTIFY "
                   "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE"));
+        if (!s->has_deflate) buf_add(b, S(" COMPRESS=DEFLATE"));
         buf_addf(b, " APPENDLIMIT=%llu", (unsigned long long)s->cfg.message_size_max);
         return;
     }

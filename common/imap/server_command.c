@@ -130,6 +130,16 @@ static void cmd_starttls(struct imap_server *s) {
     }
 }
 
+static void cmd_compress(struct imap_server *s) {
+    struct slice word;
+
+    if (!imap_take_sp(&s->cur) || !imap_take_atom(&s->cur, &word) || !take_end(s)) bad(s);
+    else if (!slice_ieq(word, S("DEFLATE"))) imap_finish_bad(s, "Unknown compression.");
+    else if (s->has_deflate)
+        imap_finish(s, "NO", S("COMPRESSIONACTIVE"), S("DEFLATE is active already."));
+    else imap_ask(s, IMAP_EV_COMPRESS);
+}
+
 static void cmd_namespace(struct imap_server *s) {
     if (!take_end(s)) {
         bad(s);
@@ -367,6 +377,7 @@ static const struct command {
     {S_INIT("STARTTLS"), BEFORE, cmd_starttls},
     {S_INIT("LOGIN"), BEFORE, imap_cmd_login},
     {S_INIT("AUTHENTICATE"), BEFORE, imap_cmd_authenticate},
+    {S_INIT("COMPRESS"), AFTER, cmd_compress},
     {S_INIT("ENABLE"), AFTER, imap_cmd_enable},
     {S_INIT("NAMESPACE"), AFTER, cmd_namespace},
     {S_INIT("SELECT"), AFTER, cmd_select},

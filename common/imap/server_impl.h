@@ -219,6 +219,7 @@ struct imap_server {
     struct buf user, bye;
     struct sasl_server sasl; /* of an AUTHENTICATE under way, until it is answered */
     unsigned bad_commands, bad_logins;
+    bool has_deflate; /* COMPRESS was done */
 
     /* the selected mailbox */
     unsigned enabled; /* ON_* */

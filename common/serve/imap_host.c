@@ -704,10 +704,15 @@ static void on_login(struct imap_host *h, const struct imap_event *ev) {
 static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now) {
     struct session *s = h->session;
     char text[ADDR_TEXT_MAX];
+    struct err e = {0};
 
     switch (ev->type) {
     case IMAP_EV_NONE: break;
     case IMAP_EV_STARTTLS: s->wants_tls = true; break;
+    case IMAP_EV_COMPRESS:
+        if (session_start_deflate(s, &e) == OK) imap_server_ok(h->engine);
+        else refuse(h, &e, S("UNAVAILABLE"));
+        break;
     case IMAP_EV_LOGIN: on_login(h, ev); break;
     case IMAP_EV_LIST: on_list(h); break;
     case IMAP_EV_SELECT: on_select(h, ev); break;
@@ -786,6 +791,13 @@ static void tls_up(struct session *s, mono_t now) {
     imap_server_tls_up(h->engine);
 }
 
+static void deflate_up(struct session *s, mono_t now) {
+    struct imap_host *h = s->host;
+
+    (void)now;
+    imap_server_compress_up(h->engine);
+}
+
 static void shut_down(struct session *s, mono_t now) {
     struct imap_host *h = s->host;
 
@@ -806,7 +818,12 @@ static void free_host(struct session *s) {
 }
 
 enum err_code imap_host_new(struct session *s, mono_t now, struct err *e) {
-    static const struct session_ops ops = {events, tls_up, shut_down, rest, free_host};
+    static const struct session_ops ops = {.events = events,
+                                           .tls_up = tls_up,
+                                           .deflate_up = deflate_up,
+                                           .shutdown = shut_down,
+                                           .rest = rest,
+                                           .free = free_host};
     const struct server *server = s->server;
     bool implicit = s->service == SERVICE_IMAPS, stdio = s->peer.len == 0;
     struct imap_config config = {

@@ -462,7 +462,7 @@ static bool rest(struct slot *slot, mono_t now) {
 
     pthread_mutex_lock(&slot->lock);
     if (slot->session && !slot->session->waits && slot->rest_at <= now) {
-        slot->session->ops->rest(slot->session);
+        session_rest(slot->session);
         slot->rest_at = MONO_NEVER;
         rested = true;
     }

@@ -299,7 +299,8 @@ static void free_host(struct session *s) {
 }
 
 enum err_code pop3_host_new(struct session *s, mono_t now, struct err *e) {
-    static const struct session_ops ops = {events, tls_up, shut_down, NULL, free_host};
+    static const struct session_ops ops = {
+        .events = events, .tls_up = tls_up, .shutdown = shut_down, .free = free_host};
     const struct server *server = s->server;
     bool implicit = s->service == SERVICE_POP3S, stdio = s->peer.len == 0;
     struct pop3_server_config config = {

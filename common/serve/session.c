@@ -37,6 +37,7 @@ void session_free(struct session *s) {
         tls_free(s->tls);
     }
     if (s->in > 2) close(s->in);
+    deflate_free(s->deflate);
     buf_release(&s->left);
     free(s);
 }
@@ -53,7 +54,7 @@ static enum io of_tls(enum tls_io r) {
                                  : IO_EOF;
 }
 
-static enum io read_some(struct session *s, char *p, size_t n, size_t *got) {
+static enum io read_wire(struct session *s, char *p, size_t n, size_t *got) {
     ssize_t r;
 
     if (s->tls) return of_tls(tls_read(s->tls, p, n, got, NULL));
@@ -63,7 +64,24 @@ static enum io read_some(struct session *s, char *p, size_t n, size_t *got) {
     return r > 0 ? IO_OK : r < 0 && errno == EAGAIN ? IO_READ : IO_EOF;
 }
 
-static enum io write_some(struct session *s, struct slice out, size_t *sent) {
+static enum io read_some(struct session *s, char *p, size_t n, size_t *got) {
+    if (!s->deflate || s->wants_deflate) return read_wire(s, p, n, got);
+    for (;;) {
+        size_t room = 0, came = 0;
+        char *to;
+        enum io r;
+
+        if (deflate_next(s->deflate, p, n, got) != OK) return IO_EOF;
+        if (*got > 0) return IO_OK;
+        to = deflate_room(s->deflate, &room);
+        if (!to) return IO_EOF;
+        r = read_wire(s, to, room, &came);
+        if (r != IO_OK) return r;
+        deflate_took(s->deflate, came);
+    }
+}
+
+static enum io write_wire(struct session *s, struct slice out, size_t *sent) {
     ssize_t r;
 
     if (s->tls) return of_tls(tls_write(s->tls, out.p, out.n, sent, NULL));
@@ -71,6 +89,26 @@ static enum io write_some(struct session *s, struct slice out, size_t *sent) {
     while (r < 0 && errno == EINTR);
     *sent = r > 0 ? (size_t)r : 0;
     return r >= 0 ? IO_OK : errno == EAGAIN ? IO_WRITE : IO_EOF;
+}
+
+/* Compressed, `out` is sent when all of its packed bytes are: until then the engine keeps it. */
+static enum io write_some(struct session *s, struct slice out, size_t *sent) {
+    struct slice packed;
+    enum io r = IO_OK;
+
+    if (!s->deflate || s->wants_deflate) return write_wire(s, out, sent);
+    if (s->packed == 0) s->packed = deflate_put(s->deflate, out);
+    if (s->packed == 0) return IO_EOF;
+    while (r == IO_OK && (packed = deflate_out(s->deflate)).n > 0) {
+        size_t n = 0;
+
+        r = write_wire(s, packed, &n);
+        if (r == IO_OK) deflate_sent(s->deflate, n);
+    }
+    if (r != IO_OK) return r;
+    *sent = s->packed;
+    s->packed = 0;
+    return IO_OK;
 }
 
 static void end_input(struct session *s, mono_t now) {
@@ -102,6 +140,20 @@ static enum io flush(struct session *s, mono_t now) {
         s->engine.ops->sent(s->engine.self, sent, now);
         return IO_OK; /* events may have come of it: an engine makes more output after `sent` */
     }
+}
+
+/* What was read already came behind the command: it is packed. */
+static bool deflate_begin(struct session *s, mono_t now) {
+    size_t room = 0;
+    char *to = deflate_room(s->deflate, &room);
+
+    if (!to || room < s->left.n) return false;
+    memcpy(to, s->left.p, s->left.n);
+    deflate_took(s->deflate, s->left.n);
+    buf_reset(&s->left);
+    s->wants_deflate = false;
+    s->ops->deflate_up(s, now);
+    return true;
 }
 
 /* The client's next words wait for the kernel to acknowledge its last of the handshake (Nagle), and
@@ -240,6 +292,10 @@ enum session_wish session_run(struct session *s, mono_t now) {
             if (r != IO_OK) return r == IO_READ ? WISH_READ : WISH_WRITE;
             continue;
         }
+        if (s->wants_deflate) {
+            if (!deflate_begin(s, now)) return WISH_CLOSE;
+            continue;
+        }
         r = take_in(s, now, &moved);
         if (r != IO_OK) {
             if (s->left.n == 0) buf_release(&s->left); /* an idle session holds no buffer */
@@ -272,6 +328,18 @@ void session_tick(struct session *s, mono_t now) {
 void session_start_tls(struct session *s, mono_t now) {
     s->wants_tls = s->is_shaking = s->is_implicit_tls = true;
     s->shake_deadline = now + SESSION_TLS_MS;
+}
+
+enum err_code session_start_deflate(struct session *s, struct err *e) {
+    enum err_code code = deflate_new(&s->deflate, e);
+
+    s->wants_deflate = code == OK;
+    return code;
+}
+
+void session_rest(struct session *s) {
+    if (s->ops->rest) s->ops->rest(s);
+    deflate_rest(s->deflate);
 }
 
 struct blocking {

@@ -12,6 +12,7 @@
 #include "base/engine.h"
 #include "conf/conf.h"
 #include "net/addr.h"
+#include "net/deflate.h"
 #include "net/tls.h"
 #include "sasl/server.h"
 #include "sys/log.h"
@@ -27,6 +28,8 @@ struct session_ops {
     void (*events)(struct session *s, mono_t now);
     /* The handshake is done. */
     void (*tls_up)(struct session *s, mono_t now);
+    /* From now on all is compressed. NULL where session_start_deflate is not called. */
+    void (*deflate_up)(struct session *s, mono_t now);
     /* The server stops: say so and end soon. */
     void (*shutdown)(struct session *s, mono_t now);
     /* Nothing was said for LOOP_REST_MS: give back memory that only a busy session needs. May be
@@ -45,6 +48,7 @@ struct session {
     struct addr peer, local; /* len 0: standard input */
     int in, out;             /* the same descriptor for a socket */
     struct tls *tls;
+    struct deflate *deflate; /* NULL: bytes are as they are */
     struct sasl_env sasl; /* what a login can be proved by (server_sasl) */
     bool wants_tls;       /* set by the host: shake hands once all output is written */
     bool waits;           /* between session_wait and session_resume */
@@ -56,6 +60,8 @@ struct session {
     mono_t proxy_deadline;
     /* private to the runner */
     struct buf left;
+    size_t packed; /* of the engine's output, what lies in `deflate` */
+    bool wants_deflate;
     bool is_eof, is_shaking, is_implicit_tls, is_broken;
     mono_t shake_deadline;
     int watch_armed;
@@ -71,6 +77,11 @@ void session_free(struct session *s);
 /* Implicit TLS: shake hands before anything is said. The host calls it when it is made; tls_up is
  * not called. */
 void session_start_tls(struct session *s, mono_t now);
+/* Compress both ways (RFC 4978) once all output is written; deflate_up is called then. The engine
+ * takes and gives nothing between. ERR_LIBRARY, ERR_MEMORY: it stays as it is. */
+enum err_code session_start_deflate(struct session *s, struct err *e);
+/* Give back memory that only a busy session needs. For the runner. */
+void session_rest(struct session *s);
 /* The host goes to wait. Only from within `events`. */
 void session_wait(struct session *s);
 /* The answer is there. From any thread. */

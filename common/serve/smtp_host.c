@@ -650,7 +650,8 @@ static void free_host(struct session *s) {
 }
 
 enum err_code smtp_host_new(struct session *s, mono_t now, struct err *e) {
-    static const struct session_ops ops = {events, tls_up, shut_down, rest, free_host};
+    static const struct session_ops ops = {
+        .events = events, .tls_up = tls_up, .shutdown = shut_down, .rest = rest, .free = free_host};
     const struct server *server = s->server;
     const struct conf *c = server->conf;
     bool implicit = s->service == SERVICE_SUBMISSIONS;

@@ -358,3 +358,38 @@ PY
     grep -q 'quota_rule=\*:storage=50k' b/accounts
     echo 'c("GETQUOTA \"\""); assert " 50 MESSAGE" in c.last[0], c.last' | story
 }
+
+@test "COMPRESS: the same answers, packed; in TLS too; large and random octets both ways; what is no DEFLATE ends it" {
+    story <<'PY'
+import random, zlib
+random.seed(1)
+for s in (c, login(tls=True)):
+    assert "COMPRESS=DEFLATE" in s("CAPABILITY")[0]
+    s("CREATE Big" + str(s is c))
+    # packed commands in one piece with COMPRESS itself
+    s.compress(b"x1 SELECT INBOX\r\nx2 NOOP\r\n")
+    while not s.line().startswith("x2 OK"): pass
+    assert "COMPRESS" not in s("CAPABILITY")[0]
+    s("COMPRESS DEFLATE", "NO"); assert "COMPRESSIONACTIVE" in s.tagged
+    noise = bytes(random.choice(b"0123456789abcdefghijklmnopqrstuvwxyz\n") for i in range(3 << 20)).replace(b"\n", b"\r\n")
+    even = b"all the same\r\n" * 300000
+    for body in (noise, even, b"x"):
+        s("APPEND INBOX", b"Subject: big\r\n\r\n" + body)
+        got = s("FETCH * BODY.PEEK[TEXT]")
+        row = [x for x in got if "BODY[TEXT]" in x][0].encode()
+        assert row[row.index(b"\r\n") + 2:-1] == body, (len(row), len(body))
+    time.sleep(0.1); s("NOOP")
+d("SELECT INBOX"); d("STORE 1 +FLAGS ($One)")
+assert any("$One" in x for x in c("NOOP")), c.last
+# IDLE: what happens is told packed, also after the session has rested
+c.send("IDLE"); assert c.line().startswith("+")
+time.sleep(3.5)
+d("STORE 1 +FLAGS ($Two)")
+while "$Two" not in (x := c.line()): assert x, "gone"
+c.write(b"DONE\r\n"); c.wait()
+# no DEFLATE: the connection ends; the others live on
+c.s.sendall(b"\xff" * 100)
+assert c.line() == ""
+d("NOOP")
+PY
+}

@@ -200,6 +200,11 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         buf_add(&h->log, S("starttls\n"));
         h->wants_tls_up = true;
         break;
+    case IMAP_EV_COMPRESS:
+        buf_add(&h->log, S("compress\n"));
+        imap_server_ok(h->s);
+        imap_server_compress_up(h->s);
+        break;
     case IMAP_EV_LOGIN:
         buf_addf(&h->log, "login %.*s %.*s%s\n", SP(ev->user), SP(ev->password),
                  ev->claim == SASL_IS_PROVEN   ? "proven"
