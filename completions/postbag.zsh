@@ -284,12 +284,16 @@ _postbag() {
         '--alias-user=[user for alias commands and files when run as root (default\: nobody)]:NAME:_files' \
         '--mx-port=[port to deliver to when mail goes straight to an MX]:PORT:_files' \
         '--message-size-limit=[largest message taken]:SIZE:_files' \
+        '--quota=[how much mail an account may keep; an account'\''s own\: quota_rule=*\:storage=SIZE in the accounts file]:SIZE:_files' \
+        '--quota-messages=[how many messages an account may keep]:N:_files' \
         '--disk-reserve=[space left free on the queue'\''s disk; with less, mail is put off at MAIL]:SIZE:_files' \
         '--hold-limit=[longest time that a submitted message may ask to be held (FUTURERELEASE)]:TIME:_files' \
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
         '--retry=[first interval before a new attempt; it grows up to 4h]:TIME:_files' \
         '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
         '--pop3-login-delay=[refuse a POP3 login sooner than this after the last one of the same user]:TIME:_files' \
+        '--imap-hide=[IMAP capabilities that are not offered, for clients that cannot use them]:CAPABILITY...:_files' \
+        '--imap-message-limit=[messages that one IMAP command may read or change (MESSAGELIMIT); at least 1000 is wise]:N:_files' \
         '--log=[text, json, journal, none, or auto (journal when stderr is one)]:FORMAT:(auto text json journal none)' \
         '--config=[read settings from FILE]:FILE:_files' \
         '--help[show the options]' \

@@ -238,6 +238,10 @@ static struct conf_nets *nets_of(struct conf *c, enum row row) {
                                      : &c->relay_from;
 }
 
+static struct conf_list *list_of(struct conf *c, enum row row) {
+    return row == ROW_imap_hide ? &c->imap_hide : &c->domain;
+}
+
 static enum err_code set_nets(struct conf *c, struct conf_nets *nets, struct slice v,
                               struct err *e) {
     struct slice word, addr, bits;
@@ -358,13 +362,16 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_drop) c->drop = kept;
         break;
     }
-    case KIND_LIST:
+    case KIND_LIST: {
+        struct conf_list *list = list_of(c, row);
+
         while (next_word(&v, &word)) {
-            if (c->domain.n == CONF_LIST_MAX)
+            if (list->n == CONF_LIST_MAX)
                 return err_set(e, ERR_CONFIG, "%s has more than %d values", s->name, CONF_LIST_MAX);
-            c->domain.v[c->domain.n++] = keep(c, word);
+            list->v[list->n++] = keep(c, word);
         }
         break;
+    }
     case KIND_BOOL: {
         static const char *const words[] = {"no", "yes", "false", "true", "off", "on"};
 
@@ -400,6 +407,7 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         if (row == ROW_client_limit) c->client_limit = (uint32_t)n;
         if (row == ROW_connection_limit) c->connection_limit = (uint32_t)n;
         if (row == ROW_quota_messages) c->quota_messages = (uint32_t)n;
+        if (row == ROW_imap_message_limit) c->imap_message_limit = (uint32_t)n;
         break;
     case KIND_PORT:
         code = parse_port(slice_trim(v), &c->mx_port, e);
@@ -460,7 +468,7 @@ static enum err_code put(struct conf *c, enum row row, struct slice v, const cha
 
     if (rank < c->rank[row]) return OK;
     if (rank > c->rank[row] || !is_list) {
-        if (kind == KIND_LIST) c->domain.n = 0;
+        if (kind == KIND_LIST) list_of(c, row)->n = 0;
         if (kind == KIND_LISTEN) c->listens = 0;
         if (kind == KIND_NETS) nets_of(c, row)->n = 0;
         if (kind == KIND_DEST) c->dests = 0;

@@ -135,6 +135,8 @@ struct conf {
     uint32_t quota_messages;   /* 0: no limit */
     uint32_t hold_limit;       /* seconds */
     uint32_t pop3_login_delay; /* seconds; 0: none */
+    struct conf_list imap_hide;  /* capabilities */
+    uint32_t imap_message_limit; /* 0: none */
     enum conf_relay_tls relay_tls;
     const char *relay_auth;          /* name of a mechanism, or "auto" */
     const char *relay_token_command; /* NULL: none */

@@ -131,6 +131,13 @@ static void put_line_text(struct buf *out, struct slice text) {
 void imap_finish(struct imap_server *s, const char *kind, struct slice code, struct slice text) {
     buf_reset(&s->tagged);
     buf_addf(&s->tagged, "%s ", kind);
+    if (s->limited_to && kind[0] == 'O') {
+        char limit[IMAP_LIMIT_CODE_MAX];
+
+        imap_limit_tell(s, limit);
+        if (code.n) buf_addf(&s->out, "* NO [%s] Not all messages.\r\n", limit);
+        else buf_addf(&s->tagged, "[%s] ", limit);
+    }
     if (code.n) buf_addf(&s->tagged, "[%.*s] ", SP(code));
     put_line_text(&s->tagged, text.n ? text : S("Done."));
     if (kind[0] == 'B') s->bad_commands++;
@@ -163,6 +170,7 @@ void imap_command_over(struct imap_server *s) {
     s->modified = NULL;
     s->n_modified = 0;
     s->has_since = s->is_resync = false;
+    s->limited_to = 0;
     imap_fetch_clear(s);
     imap_search_clear(s);
     imap_list_clear(s);
@@ -573,7 +581,7 @@ void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info 
     }
     buf_addf(&s->out, "* %zu EXISTS\r\n", s->n_msgs);
     if (!(s->enabled & ON_REV2)) buf_addf(&s->out, "* %zu RECENT\r\n", recent);
-    if (unseen && !(s->enabled & ON_REV2))
+    if (unseen && !(s->enabled & (ON_REV2 | ON_UIDONLY)))
         buf_addf(&s->out, "* OK [UNSEEN %zu] First unseen.\r\n", unseen);
     buf_addf(&s->out, "* OK [UIDVALIDITY %u] UIDs valid.\r\n", info->uidvalidity);
     if (info->uidnext)
@@ -600,29 +608,34 @@ void imap_server_created(struct imap_server *s, struct slice mailboxid) {
     imap_finish(s, "OK", mailboxid.n ? slice_str(code) : S(""), S("Create completed."));
 }
 
-void imap_server_copied(struct imap_server *s, uint32_t uidvalidity, const uint32_t *from,
+static void put_copyuid(struct buf *b, uint32_t uidvalidity, const uint32_t *from,
                         const uint32_t *to, size_t n) {
-    bool is_move = slice_ieq(s->verb, S("MOVE"));
-    struct buf *b = &s->tagged;
-
-    if (!answers(s, is_move ? IMAP_EV_MOVE : IMAP_EV_COPY)) return;
-    if (is_move) { // RFC 6851 4.3: COPYUID comes untagged, before the EXPUNGEs
-        for (size_t i = 0; i < n; i++) imap_server_push_expunged(s, from[i]);
-        s->may_expunge = true;
-    }
-    if (is_move) imap_finish_modseq(s, S("Move completed."));
-    else imap_finish(s, "OK", S(""), S("Copy completed."));
-    if (!n) return;
-    buf_reset(b);
     buf_addf(b, "OK [COPYUID %u ", uidvalidity);
     imap_set_put(b, from, n);
     buf_addc(b, ' ');
     imap_set_put(b, to, n);
-    buf_add(b, is_move ? S("] Moved.") : S("] Copy completed."));
-    if (!is_move || b->bad) return;
-    buf_add(&s->out, S("* "));
-    buf_add(&s->out, buf_slice(b));
-    buf_add(&s->out, S("\r\n"));
+}
+
+void imap_server_copied(struct imap_server *s, uint32_t uidvalidity, const uint32_t *from,
+                        const uint32_t *to, size_t n) {
+    bool is_move = slice_ieq(s->verb, S("MOVE"));
+
+    if (!answers(s, is_move ? IMAP_EV_MOVE : IMAP_EV_COPY)) return;
+    if (!is_move) {
+        imap_finish(s, "OK", S(""), S("Copy completed."));
+        if (!n) return;
+        buf_reset(&s->tagged);
+        put_copyuid(&s->tagged, uidvalidity, from, to, n);
+        buf_add(&s->tagged, S("] Copy completed."));
+        return;
+    }
+    if (n) { // RFC 6851 4.3: COPYUID comes untagged, before the EXPUNGEs
+        buf_add(&s->out, S("* "));
+        put_copyuid(&s->out, uidvalidity, from, to, n);
+        buf_add(&s->out, S("] Moved.\r\n"));
+    }
+    for (size_t i = 0; i < n; i++) imap_server_push_expunged(s, from[i]);
+    s->may_expunge = true;
     imap_finish_modseq(s, S("Move completed."));
 }
 

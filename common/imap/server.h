@@ -3,7 +3,8 @@
  * Extensions: LITERAL- and, after login, LITERAL+ (RFC 7888), IDLE (2177), NAMESPACE (2342), ID
  * (2971), UNSELECT (3691), UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161),
  * SPECIAL-USE and CREATE-SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), CONDSTORE and QRESYNC
- * (7162), COMPRESS=DEFLATE (4978), LIST-EXTENDED (5258), LIST-STATUS (5819), response codes of RFC 5530.
+ * (7162), COMPRESS=DEFLATE (4978), UIDONLY (9586),
+ * UIDBATCHES (10022), MESSAGELIMIT (9738), LIST-EXTENDED (5258), LIST-STATUS (5819), response codes of RFC 5530.
  *
  * The engine parses, keeps the session's view of the selected mailbox (which message has which
  * sequence number), and writes. Whatever needs the store is an event that the host answers with a
@@ -75,6 +76,9 @@ struct imap_config {
                                   * engine. NULL: none */
     struct slice preauth_user;   /* not empty: greet with PREAUTH as that user (serve --stdio) */
     uint64_t message_size_max;   /* APPEND beyond is refused with [TOOBIG] */
+    uint32_t message_limit;      /* messages of one command (RFC 9738); 0: any number */
+    const char *const *hidden;   /* capabilities that are not offered */
+    size_t n_hidden;
     struct slice software;       /* name in the ID answer; empty: "postbag" */
     struct slice version;        /* version in the ID answer; may be empty */
 };

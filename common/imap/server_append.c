@@ -91,6 +91,13 @@ static void ask(struct imap_server *s, const struct imap_event *what) {
         else refuse(s, S("TOOBIG"), S("Message is too large."));
         return;
     }
+    if (s->cfg.message_limit && s->append.count >= s->cfg.message_limit) {
+        char code[IMAP_LIMIT_CODE_MAX];
+
+        snprintf(code, sizeof code, "MESSAGELIMIT %u", s->cfg.message_limit);
+        refuse(s, slice_str(code), S("Too many messages for one command."));
+        return;
+    }
     ev = imap_ask(s, IMAP_EV_APPEND);
     ev->mailbox = s->mailbox;
     ev->flags = what->flags;
@@ -139,7 +146,12 @@ bool imap_append_begin(struct imap_server *s) {
     s->verb = is_replace ? S("REPLACE") : S("APPEND");
     s->is_uid = is_uid;
     s->may_expunge = true;
-    if (is_replace && s->is_read_only) {
+    if (is_replace && !is_uid && s->enabled & ON_UIDONLY) {
+        s->append.left = s->reader.literal_size;
+        s->append.is_sync = s->reader.literal_is_sync;
+        imap_finish(s, "BAD", S("UIDREQUIRED"), S("Only UIDs count."));
+        imap_append_refused(s);
+    } else if (is_replace && s->is_read_only) {
         s->append.left = s->reader.literal_size;
         s->append.is_sync = s->reader.literal_is_sync;
         refuse(s, S("NOPERM"), S("Mailbox is read-only."));

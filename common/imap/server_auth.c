@@ -5,7 +5,25 @@ static bool may_auth(const struct imap_server *s) {
     return s->cfg.has_tls || s->cfg.allow_plaintext_auth;
 }
 
-void imap_put_capabilities(struct imap_server *s) {
+/* Of the words behind `from`, those that are offered. */
+static void hide(const struct imap_server *s, struct buf *b, size_t from) {
+    struct slice words = slice_from(buf_slice(b), from), word;
+    size_t to = from;
+
+    while (slice_word(&words, &word)) {
+        bool is_hidden = false;
+
+        for (size_t i = 0; i < s->cfg.n_hidden; i++)
+            is_hidden |= slice_ieq(word, slice_str(s->cfg.hidden[i]));
+        if (is_hidden) continue;
+        if (to > from) b->p[to++] = ' ';
+        memmove(b->p + to, word.p, word.n);
+        to += word.n;
+    }
+    buf_cut(b, to);
+}
+
+static void put_all(struct imap_server *s) {
     struct buf *b = &s->out;
 
     buf_addf(b, "IMAP4rev1 IMAP4rev2 LITERAL%c SASL-IR ID ENABLE IDLE", s->user.n ? '+' : '-');
@@ -14,15 +32,24 @@ void imap_put_capabilities(struct imap_server *s) {
                 S(" NAMESPACE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE"
                   " METADATA MULTIAPPEND REPLACE BINARY PREVIEW OBJECTID SAVEDATE UNSELECT UIDPLUS"
                   " MOVE STATUS=SIZE CONDSTORE QRESYNC UTF8=ACCEPT ESEARCH SEARCHRES WITHIN"
-                  " PARTIAL SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES NOTIFY "
+                  " PARTIAL UIDONLY UIDBATCHES SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT "
+                  "THREAD=REFERENCES NOTIFY "
                   "QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE"));
         if (!s->has_deflate) buf_add(b, S(" COMPRESS=DEFLATE"));
+        if (s->cfg.message_limit) buf_addf(b, " MESSAGELIMIT=%u", s->cfg.message_limit);
         buf_addf(b, " APPENDLIMIT=%llu", (unsigned long long)s->cfg.message_size_max);
         return;
     }
     if (s->cfg.can_starttls && !s->cfg.has_tls) buf_add(b, S(" STARTTLS"));
     if (may_auth(s)) sasl_put_names(b, sasl_server_offers(s->cfg.sasl), " AUTH=");
     else buf_add(b, S(" LOGINDISABLED"));
+}
+
+void imap_put_capabilities(struct imap_server *s) {
+    size_t from = s->out.n;
+
+    put_all(s);
+    if (s->cfg.n_hidden && !s->out.bad) hide(s, &s->out, from);
 }
 
 static void log_in(struct imap_server *s, struct slice user) {

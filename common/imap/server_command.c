@@ -280,6 +280,7 @@ static void cmd_store(struct imap_server *s) {
         goto syntax;
     }
     if (!writable(s)) return;
+    imap_limit_set(s, &set, s->is_uid);
     s->store_flags &= ~s->no_permanent;
     s->store_mode = is_add ? IMAP_STORE_ADD : is_remove ? IMAP_STORE_REMOVE : IMAP_STORE_SET;
     if (!imap_view_collect(s, &set, s->is_uid, 0, 0)) {
@@ -304,11 +305,12 @@ static void copy(struct imap_server *s, enum imap_event_type t) {
         return;
     }
     if (t == IMAP_EV_MOVE && !writable(s)) return;
+    if (t == IMAP_EV_MOVE) imap_limit_set(s, &set, s->is_uid);
     if (!imap_view_collect(s, &set, s->is_uid, 0, 0)) {
         imap_finish(s, "NO", S("LIMIT"), S("Out of memory."));
     } else if (!s->n_uids) {
         imap_finish(s, "OK", S(""), S("No messages found."));
-    } else {
+    } else if (imap_limit_allows(s, s->n_uids)) {
         ask_uids(s, t);
     }
 }
@@ -319,6 +321,7 @@ static void expunge(struct imap_server *s, const struct imap_set *set) {
     if (!imap_view_collect(s, set, true, IMAP_DELETED, 0)) {
         imap_finish(s, "NO", S("LIMIT"), S("Out of memory."));
     } else if (s->n_uids) {
+        if (s->is_uid) imap_limit_uids(s);
         ask_uids(s, IMAP_EV_EXPUNGE);
     } else {
         s->open = IMAP_EV_EXPUNGE; // nothing to ask
@@ -401,6 +404,7 @@ static const struct command {
     {S_INIT("CHECK"), SELECTED, cmd_noop},
     {S_INIT("CLOSE"), SELECTED, cmd_close},
     {S_INIT("UNSELECT"), SELECTED, cmd_close},
+    {S_INIT("UIDBATCHES"), SELECTED, imap_cmd_uidbatches},
     {S_INIT("EXPUNGE"), SELECTED | UID, cmd_expunge},
     {S_INIT("SEARCH"), SELECTED | UID, imap_cmd_search},
     {S_INIT("SORT"), SELECTED | UID, imap_cmd_sort},
@@ -459,6 +463,8 @@ void imap_command(struct imap_server *s) {
     if ((c->when & BEFORE) && is_in) imap_finish_bad(s, "Already logged in.");
     else if ((c->when & (AFTER | SELECTED)) && !is_in) imap_finish_bad(s, "Not logged in.");
     else if ((c->when & SELECTED) && !s->is_selected) imap_finish_bad(s, "No mailbox is selected.");
+    else if (s->enabled & ON_UIDONLY && c->when & UID && !s->is_uid && c->run != cmd_expunge)
+        imap_finish(s, "BAD", S("UIDREQUIRED"), S("Only UIDs count."));
     else {
         // EXPUNGE may be told after everything but FETCH, STORE, SEARCH by number (RFC 3501 7.4.1)
         s->may_expunge =

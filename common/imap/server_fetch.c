@@ -237,11 +237,16 @@ void imap_cmd_fetch(struct imap_server *s) {
         imap_finish_bad(s, "No such message.");
         return;
     }
+    if (f->has_partial && !imap_limit_allows(s, f->partial.last - f->partial.first + 1)) {
+        f->n_items = 0;
+        return;
+    }
     if (f->has_partial && !only_partial(s)) {
         f->n_items = 0;
         imap_finish(s, "NO", S("LIMIT"), S("Out of memory."));
         return;
     }
+    imap_limit_set(s, &f->set, s->is_uid);
     for (size_t i = 0; i < f->n_items; i++) {
         f->has_uid |= f->items[i].what == ITEM_UID;
         f->has_flags |= f->items[i].what == ITEM_FLAGS;
@@ -249,7 +254,8 @@ void imap_cmd_fetch(struct imap_server *s) {
         f->need |= need_of(&f->items[i]);
         sets_seen |= !f->items[i].is_peek;
     }
-    if (s->is_uid && !f->has_uid && f->n_items < IMAP_FETCH_ITEMS_MAX) {
+    if (s->is_uid && !f->has_uid && !(s->enabled & ON_UIDONLY) &&
+        f->n_items < IMAP_FETCH_ITEMS_MAX) {
         memmove(f->items + 1, f->items, f->n_items * sizeof *f->items);
         f->items[0] = (struct fetch_item){.what = ITEM_UID};
         f->n_items++;
@@ -387,7 +393,8 @@ static void row_begin(struct imap_server *s) {
     f->item = 0;
     f->has_written = f->is_streaming = false;
     f->is_in_row = true;
-    buf_addf(&s->out, "* %zu FETCH (", f->index + 1);
+    if (s->enabled & ON_UIDONLY) buf_addf(&s->out, "* %u UIDFETCH (", s->msgs[f->index].uid);
+    else buf_addf(&s->out, "* %zu FETCH (", f->index + 1);
 }
 
 static void row_end(struct imap_server *s) {
@@ -400,7 +407,7 @@ static void row_end(struct imap_server *s) {
         f->has_written = true;
     }
     if (m->is_changed && !f->has_modseq && s->enabled & ON_CONDSTORE)
-        buf_addf(&s->out, " MODSEQ (%llu)" + !f->has_written, (unsigned long long)m->modseq);
+        buf_addf(&s->out, &" MODSEQ (%llu)"[!f->has_written], (unsigned long long)m -> modseq);
     if (m->is_changed) {
         m->is_changed = m->is_quiet = false;
         s->n_changed--;

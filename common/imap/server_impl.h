@@ -56,7 +56,9 @@ struct list_name {
 };
 
 /* What ENABLE turned on, or the use of it. */
-enum { ON_CONDSTORE = 1 << 0, ON_QRESYNC = 1 << 1, ON_UTF8 = 1 << 2, ON_REV2 = 1 << 3 };
+enum { ON_CONDSTORE = 1 << 0, ON_QRESYNC = 1 << 1, ON_UTF8 = 1 << 2, ON_REV2 = 1 << 3, ON_UIDONLY = 1 << 4 };
+
+enum { IMAP_LIMIT_CODE_MAX = 48 };
 
 struct search_key; /* server_search.c */
 struct fetch_item; /* server_fetch.c */
@@ -219,7 +221,8 @@ struct imap_server {
     struct buf user, bye;
     struct sasl_server sasl; /* of an AUTHENTICATE under way, until it is answered */
     unsigned bad_commands, bad_logins;
-    bool has_deflate; /* COMPRESS was done */
+    bool has_deflate;    /* COMPRESS was done */
+    uint32_t limited_to; /* MESSAGELIMIT: the lowest UID that this command came to; 0: to all */
 
     /* the selected mailbox */
     unsigned enabled; /* ON_* */
@@ -291,6 +294,17 @@ void imap_view_tell_keywords(struct imap_server *s);
 void imap_command(struct imap_server *s);
 bool imap_take_mailbox(struct imap_server *s, struct slice *out); /* UTF-8, INBOX normalised */
 bool imap_take_flags(struct imap_server *s, uint64_t *flags, bool may_add);
+
+/* server_limit.c */
+void imap_cmd_uidbatches(struct imap_server *s);
+/* Leave the newest of a resolved set, as many as one command may have. */
+void imap_limit_set(struct imap_server *s, struct imap_set *set, bool is_uid);
+/* The same of s->uids. */
+void imap_limit_uids(struct imap_server *s);
+/* May a command that is done as a whole or not have `n` messages? False: it was answered. */
+bool imap_limit_allows(struct imap_server *s, size_t n);
+/* The response code that says how far it went; then it is said. */
+void imap_limit_tell(struct imap_server *s, char out[IMAP_LIMIT_CODE_MAX]);
 
 /* server_append.c */
 /* True when the command so far is an APPEND or REPLACE whose message comes now as a literal; then

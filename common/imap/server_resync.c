@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "imap/server_impl.h"
@@ -8,10 +9,9 @@ static const struct {
     struct slice name;
     unsigned bits;
 } features[] = {
-    {S_INIT("CONDSTORE"), ON_CONDSTORE},
-    {S_INIT("QRESYNC"), ON_CONDSTORE | ON_QRESYNC},
-    {S_INIT("UTF8=ACCEPT"), ON_UTF8},         // RFC 6855
-    {S_INIT("IMAP4rev2"), ON_REV2 | ON_UTF8}, // RFC 9051
+    {S_INIT("CONDSTORE"), ON_CONDSTORE},      {S_INIT("QRESYNC"), ON_CONDSTORE | ON_QRESYNC},
+    {S_INIT("UIDONLY"), ON_UIDONLY},          {S_INIT("UTF8=ACCEPT"), ON_UTF8}, // RFC 6855
+    {S_INIT("IMAP4rev2"), ON_REV2 | ON_UTF8},                                   // RFC 9051
 };
 
 void imap_enable(struct imap_server *s, unsigned what) {
@@ -74,6 +74,8 @@ static bool take_qresync(struct imap_server *s) {
         if (!imap_take_set(&s->cur, IMAP_SET_MAX, &s->resync_known)) return false;
         imap_take_sp(&s->cur);
     }
+    if (s->enabled & ON_UIDONLY && s->cur.in.n && s->cur.in.p[0] == '(')
+        return refuse(s, "[UIDREQUIRED] Only UIDs count.");
     if (imap_take(&s->cur, '(') &&
         (!imap_take_set(&s->cur, IMAP_SET_MAX, &numbers) || !imap_take_sp(&s->cur) ||
          !imap_take_set(&s->cur, IMAP_SET_MAX, &uids) || !imap_take(&s->cur, ')')))
@@ -147,10 +149,11 @@ void imap_select_done(struct imap_server *s) {
 }
 
 void imap_finish_modseq(struct imap_server *s, struct slice text) {
-    imap_finish(s, "OK", S(""), text);
-    if (!(s->enabled & ON_CONDSTORE)) return;
-    buf_reset(&s->tagged);
-    buf_addf(&s->tagged, "OK [HIGHESTMODSEQ %llu] %.*s", (unsigned long long)s->modseq, SP(text));
+    char code[48] = "";
+
+    if (s->enabled & ON_CONDSTORE)
+        snprintf(code, sizeof code, "HIGHESTMODSEQ %llu", (unsigned long long)s->modseq);
+    imap_finish(s, "OK", slice_str(code), text);
 }
 
 void imap_server_modified(struct imap_server *s, const uint32_t *uids, size_t n) {

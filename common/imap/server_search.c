@@ -136,6 +136,8 @@ static const struct simple {
     {S_INIT("EMAILID"), KEY_EMAILID, 0, 0, NULL},
     {S_INIT("THREADID"), KEY_EMAILID, 0, 0, "t"}, /* no message has one */
     {S_INIT("UID"), KEY_UID, 0, 0, NULL},
+    {S_INIT("UIDAFTER"), KEY_UID, 0, 0, "a"}, /* RFC 9738 */
+    {S_INIT("UIDBEFORE"), KEY_UID, 0, 0, "b"},
     {S_INIT("OR"), KEY_OR, 0, 0, NULL},
     {S_INIT("NOT"), KEY_NOT, 0, 0, NULL},
     {S_INIT("KEYWORD"), KEY_FLAG, 0, 0, "k"},
@@ -147,6 +149,19 @@ static struct search_key *take_key(struct parse *p, unsigned depth);
 static bool take_set(struct parse *p, struct search_key *k, bool is_uid) {
     return imap_take_set(&p->s->cur, IMAP_SET_MAX, &k->set) &&
            (imap_view_resolve(p->s, &k->set, is_uid) || no(p, "No such message"));
+}
+
+/* All UIDs above or below one. */
+static bool take_side(struct parse *p, struct search_key *k, bool is_above) {
+    uint64_t uid;
+
+    if (!imap_take_number(&p->s->cur, UINT32_MAX, &uid) || !uid) return false;
+    k->set.v = arena_new(&p->s->arena, sizeof *k->set.v);
+    if (!k->set.v) return no(p, "Out of memory");
+    *k->set.v = is_above ? (struct imap_range){(uint32_t)uid + 1, UINT32_MAX}
+                         : (struct imap_range){1, (uint32_t)uid - 1};
+    k->set.n = is_above ? uid < UINT32_MAX : uid > 1;
+    return true;
 }
 
 static bool take_keyword(struct parse *p, struct search_key *k, bool is_unset) {
@@ -210,7 +225,9 @@ static bool take_arguments(struct parse *p, const struct simple *e, struct searc
         if (!imap_take_sp(c) || !imap_take_astring(c, &k->text)) return false;
         if (e->header) k->text = S(" ");
         return true;
-    case KEY_UID: return imap_take_sp(c) && take_set(p, k, true);
+    case KEY_UID:
+        if (!imap_take_sp(c)) return false;
+        return e->header ? take_side(p, k, e->header[0] == 'a') : take_set(p, k, true);
     case KEY_NOT: return imap_take_sp(c) && (k->children = take_key(p, depth + 1)) != NULL;
     case KEY_OR:
         return imap_take_sp(c) && (k->children = take_key(p, depth + 1)) != NULL &&
@@ -245,6 +262,10 @@ static struct search_key *take_key(struct parse *p, unsigned depth) {
         return k && imap_take(c, ')') ? k : NULL;
     }
     if (c->in.n && (ascii_is_digit(c->in.p[0]) || c->in.p[0] == '*' || c->in.p[0] == '$')) {
+        if (c->in.p[0] != '$' && p->s->enabled & ON_UIDONLY) {
+            no(p, "[UIDREQUIRED] Only UIDs count.");
+            return NULL;
+        }
         k = new_key(p, KEY_SEQ);
         return k && take_set(p, k, false) ? k : NULL;
     }
@@ -278,6 +299,31 @@ static bool take_charset(struct imap_server *s, bool must, struct slice *name) {
            imap_take_sp(&s->cur);
 }
 
+/* MESSAGELIMIT: look at no more than the newest of those that the sets of the program leave. */
+static bool begin_at(struct imap_server *s) {
+    uint32_t left = s->cfg.message_limit;
+    size_t lowest = 0;
+
+    s->search.index = 0;
+    for (size_t i = left ? s->n_msgs : 0; i-- > 0;) {
+        bool is_in = true;
+
+        for (const struct search_key *k = s->search.root->children; k && is_in; k = k->next)
+            if (k->what == KEY_SEQ) is_in = imap_set_has(&k->set, (uint32_t)i + 1);
+            else if (k->what == KEY_UID) is_in = imap_set_has(&k->set, s->msgs[i].uid);
+        if (!is_in) continue;
+        if (left-- > 0) {
+            lowest = i;
+            continue;
+        }
+        if (s->search.is_sort) return imap_limit_allows(s, SIZE_MAX);
+        s->search.index = lowest;
+        s->limited_to = s->msgs[lowest].uid;
+        break;
+    }
+    return true;
+}
+
 void imap_search_start(struct imap_server *s, bool has_charset) {
     struct parse p = {.s = s};
 
@@ -301,7 +347,7 @@ void imap_search_start(struct imap_server *s, bool has_charset) {
         return;
     }
     s->search.is_uid = s->is_uid;
-    s->search.index = 0;
+    if (!begin_at(s)) return;
     s->job = JOB_SEARCH;
 }
 

@@ -258,7 +258,7 @@ static bool tell_vanished(struct imap_server *s) {
 static bool tell_gone(struct imap_server *s) {
     size_t to = 0;
 
-    if (s->enabled & ON_QRESYNC && !tell_vanished(s)) return false;
+    if (s->enabled & (ON_QRESYNC | ON_UIDONLY) && !tell_vanished(s)) return false;
     while (s->going_at) {
         uint32_t uid = s->going[s->going_at - 1];
         size_t i;
@@ -336,7 +336,8 @@ static bool tell_flags(struct imap_server *s) {
 
         if (!m->is_changed) continue;
         if (!imap_out_has_room(s)) return false;
-        buf_addf(&s->out, "* %zu FETCH (UID %u ", s->flush_at + 1, m->uid);
+        if (s->enabled & ON_UIDONLY) buf_addf(&s->out, "* %u UIDFETCH (", m->uid);
+        else buf_addf(&s->out, "* %zu FETCH (UID %u ", s->flush_at + 1, m->uid);
         if (!m->is_quiet) imap_view_put_flags(s, m->flags);
         if (s->enabled & ON_CONDSTORE)
             buf_addf(&s->out, &" MODSEQ (%llu)"[m->is_quiet], (unsigned long long)m -> modseq);

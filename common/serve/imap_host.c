@@ -834,6 +834,9 @@ enum err_code imap_host_new(struct session *s, mono_t now, struct err *e) {
         .allow_plaintext_auth = server->conf->plaintext_auth || stdio, /* a pipe is no network */
         .sasl = server_sasl(s),
         .message_size_max = server->conf->message_size_limit,
+        .message_limit = server->conf->imap_message_limit,
+        .hidden = server->conf->imap_hide.v,
+        .n_hidden = server->conf->imap_hide.n,
     };
     struct imap_host *h = calloc(1, sizeof *h);
     struct account a;

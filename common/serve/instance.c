@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "deliver/drop.h"
+#include "imap/caps.h"
 #include "net/dial.h"
 #include "sys/clock.h"
 #include "sys/file.h"
@@ -69,13 +70,22 @@ static enum err_code open_tls(struct instance *i, bool *made, struct err *e) {
     return code != OK ? code : open_creds(i, &own, 1, e);
 }
 
+static enum err_code check_hidden(const struct conf *c, struct err *e) {
+    for (size_t k = 0; k < c->imap_hide.n; k++)
+        if (!imap_capability_rfc(slice_str(c->imap_hide.v[k])))
+            return err_set(e, ERR_CONFIG, "imap-hide: \"%s\" is no IMAP capability known here",
+                           c->imap_hide.v[k]);
+    return OK;
+}
+
 enum err_code instance_open(struct conf *c, const struct log *log, bool with_tls,
                             struct instance *i, bool *made_cert, struct err *e) {
     enum err_code code;
 
     *i = (struct instance){.conf = c, .log = log};
     *made_cert = false;
-    code = file_mkdirs(c->data, 0700, e);
+    code = check_hidden(c, e);
+    if (code == OK) code = file_mkdirs(c->data, 0700, e);
     if (code == OK) code = directory_open(c, &i->directory, e);
     if (code == OK && with_tls) code = open_tls(i, made_cert, e);
     if (code == OK) code = queue_open(conf_path(c, "queue"), log, &i->server.queue, e);

@@ -393,3 +393,48 @@ assert c.line() == ""
 d("NOOP")
 PY
 }
+
+@test "UIDBATCHES: ranges from the newest down, of so many messages each, that leave out no UID; with UIDONLY" {
+    mkdir -p b/mail/b.test/jo/Maildir/{cur,new,tmp}
+    for ((i = 0; i < 1300; i++)); do printf 'Subject: %s\n\nx\n' $i > b/mail/b.test/jo/Maildir/new/$((1000000000 + i)).x.b; done
+    story <<'PY'
+c("ENABLE UIDONLY"); c("SELECT INBOX")
+c("UID STORE 100:150,1300 +FLAGS.SILENT (\\Deleted)"); c("EXPUNGE")
+uids = [int(x.split()[1]) for x in c("UID FETCH 1:* FLAGS")]
+assert len(uids) == 1248, len(uids)
+def batches(args):
+    line = c("UIDBATCHES " + args)[0]
+    assert line.startswith('* UIDBATCHES (TAG "t%d")' % c.n), line
+    rest = line.split(")", 1)[1].strip()
+    return [tuple(int(x) for x in r.split(":")) for r in rest.split(",")] if rest else []
+all_ = batches("500")
+assert all_[0][0] == 1299 and all_[-1][1] == 1, all_
+assert all(a[1] - 1 == b[0] for a, b in zip(all_, all_[1:])), all_
+sizes = [sum(lo <= u <= hi for u in uids) for hi, lo in all_]
+assert sizes == [500, 500, 248], sizes
+assert batches("500 2:3") == all_[1:] and batches("500 4:5") == [] and len(batches("1248")) == 1 and len(batches("1247")) == 2
+c("UIDBATCHES 10", "NO"); assert "TOOFEW" in c.tagged
+c("FETCH 1 FLAGS", "BAD"); assert "UIDREQUIRED" in c.tagged
+PY
+}
+
+@test "imap-hide and imap-message-limit: what is hidden is not offered; a limited command says how far it came" {
+    stop "$PID"
+    printf 'imap-hide COMPRESS=DEFLATE notify\nimap-message-limit 2\n' >> b.conf
+    serve b
+    story <<'PY'
+words = c("CAPABILITY")[0].split()
+assert "MESSAGELIMIT=2" in words and "NOTIFY" not in words and "COMPRESS=DEFLATE" not in words and "IDLE" in words
+for i in range(5): deliver()
+c("SELECT INBOX")
+assert len(c("UID FETCH 1:* FLAGS")) == 2 and "[MESSAGELIMIT 2 4]" in c.tagged, c.tagged
+assert len(c("UID FETCH 1:3 FLAGS")) == 2 and "[MESSAGELIMIT 2 2]" in c.tagged
+assert len(c("UID FETCH 1 FLAGS")) == 1 and "MESSAGELIMIT" not in c.tagged
+c("CREATE Box"); c("COPY 1:3 Box", "NO"); assert "[MESSAGELIMIT 2]" in c.tagged
+c("MOVE 1:* Box"); assert "[MESSAGELIMIT 2 4]" in c.tagged or c.told("MESSAGELIMIT"), (c.tagged, c.last)
+assert c("STATUS Box (MESSAGES)")[0].endswith("(MESSAGES 2)")
+PY
+    printf 'imap-hide NOSUCH\n' >> b.conf
+    run "$POSTBAG" serve -C b.conf
+    [[ $status == 78 && $output == *'imap-hide: "NOSUCH" is no IMAP capability'* ]]
+}

@@ -191,7 +191,16 @@ static void host_line(struct run *r, struct slice s) {
     else if (slice_eq(word, S("scram"))) r->cfg.sasl = sasl_world(true, false, false);
     else if (slice_eq(word, S("binding"))) r->cfg.sasl = sasl_world(true, true, false);
     else if (slice_eq(word, S("preauth"))) r->cfg.preauth_user = S("joe");
-    else if (slice_eq(word, S("empty"))) r->h.is_empty = true;
+    else if (slice_eq(word, S("limit"))) {
+        s = slice_trim(s);
+        num_take(&s, UINT32_MAX, &n);
+        r->cfg.message_limit = (uint32_t)n;
+    } else if (slice_eq(word, S("hide"))) {
+        static const char *const hidden[] = {"QRESYNC", "imap4rev2", "COMPRESS=DEFLATE"};
+
+        r->cfg.hidden = hidden;
+        r->cfg.n_hidden = 3;
+    } else if (slice_eq(word, S("empty"))) r->h.is_empty = true;
     else if (slice_eq(word, S("tls-up"))) imap_server_tls_up(r->h.s);
     else if (slice_eq(word, S("eof"))) imap_server_eof(r->h.s, r->now);
     else if (slice_eq(word, S("bye"))) imap_server_bye(r->h.s, slice_trim(s));
