@@ -517,6 +517,7 @@ void imap_server_ok(struct imap_server *s) {
     case IMAP_EV_NOTIFY: imap_finish(s, "OK", S(""), S("Notify completed.")); break;
     case IMAP_EV_CANDIDATES: break; // all must be looked at; the job goes on
     case IMAP_EV_SET_METADATA:
+    case IMAP_EV_SET_ACL:
     case IMAP_EV_CREATE:
     case IMAP_EV_DELETE:
     case IMAP_EV_RENAME:
@@ -540,6 +541,10 @@ void imap_server_no(struct imap_server *s, struct slice code, struct slice text)
         return;
     }
     s->open = IMAP_EV_NONE;
+    if (t == IMAP_EV_EXPUNGE && s->is_close && slice_eq(code, S("NOPERM"))) { // RFC 4314 4
+        close_view(s);
+        return;
+    }
     if (t == IMAP_EV_NOTIFY) imap_notify_clear(s);
     if (t == IMAP_EV_STATUS && s->job == JOB_LIST) return; // it vanished: on with the next
     if (t == IMAP_EV_STORE && s->fetch.n_items) {          // \Seen could not be set: read on

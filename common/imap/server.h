@@ -4,7 +4,8 @@
  * (2971), UNSELECT (3691), UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161),
  * SPECIAL-USE and CREATE-SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), CONDSTORE and QRESYNC
  * (7162), COMPRESS=DEFLATE (4978), UIDONLY (9586),
- * UIDBATCHES (10022), MESSAGELIMIT (9738), LIST-EXTENDED (5258), LIST-STATUS (5819), response codes of RFC 5530.
+ * UIDBATCHES (10022), MESSAGELIMIT (9738), ACL (4314), LIST-EXTENDED (5258), LIST-STATUS (5819),
+ * response codes of RFC 5530.
  *
  * The engine parses, keeps the session's view of the selected mailbox (which message has which
  * sequence number), and writes. Whatever needs the store is an event that the host answers with a
@@ -32,6 +33,7 @@
 
 #include "base/engine.h"
 #include "base/err.h"
+#include "imap/acl.h"
 #include "imap/flag.h"
 #include "imap/rows.h"
 #include "sasl/server.h"
@@ -76,11 +78,13 @@ struct imap_config {
                                   * engine. NULL: none */
     struct slice preauth_user;   /* not empty: greet with PREAUTH as that user (serve --stdio) */
     uint64_t message_size_max;   /* APPEND beyond is refused with [TOOBIG] */
+    struct slice other_users;    /* prefix of the mailboxes of others, with the delimiter; empty:
+                                  * they cannot be seen (RFC 2342, RFC 4314) */
     uint32_t message_limit;      /* messages of one command (RFC 9738); 0: any number */
     const char *const *hidden;   /* capabilities that are not offered */
     size_t n_hidden;
-    struct slice software;       /* name in the ID answer; empty: "postbag" */
-    struct slice version;        /* version in the ID answer; may be empty */
+    struct slice software; /* name in the ID answer; empty: "postbag" */
+    struct slice version;  /* version in the ID answer; may be empty */
 };
 
 /* Mailbox attributes of LIST. */
@@ -217,6 +221,16 @@ enum imap_event_type {
     /* mailbox (empty: by the name of the quota root): imap_server_quota, or imap_server_no (RFC
        9208) */
     IMAP_EV_QUOTA,
+    /* mailbox: imap_server_acl, or imap_server_no (RFC 4314) */
+    IMAP_EV_GET_ACL,
+    /* mailbox, user (the identifier), items (rights), acl_change; none that are set are the end of
+     * the entry: imap_server_ok or _no */
+    IMAP_EV_SET_ACL,
+    /* mailbox: imap_server_rights or _no */
+    IMAP_EV_MY_RIGHTS,
+    /* mailbox, user: imap_server_rights with those that the user always has (0: the others can be
+     * given), or _no */
+    IMAP_EV_LIST_RIGHTS,
     /* is_on: from now on tell of what happens in all mailboxes (imap_server_notice_*), in the
      * selected one too (pushes); is_next: of all that there are now before the answer (RFC
      * 5465 3.1). Not is_on: no more. imap_server_ok, or imap_server_no ("NOTIFICATIONOVERFLOW"). */
@@ -254,6 +268,7 @@ struct imap_event {
     size_t n_uids;
     unsigned items;
     enum imap_store_mode store_mode;
+    enum acl_change acl_change;
     uint64_t flags;
     const struct slice *keywords;
     size_t n_keywords;
@@ -331,6 +346,8 @@ void imap_server_list_item(struct imap_server *s, struct slice name, unsigned at
 void imap_server_annotation(struct imap_server *s, struct slice name, struct slice value);
 void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info *info);
 void imap_server_status(struct imap_server *s, const struct imap_status *st);
+void imap_server_acl(struct imap_server *s, const struct acl_entry *v, size_t n);
+void imap_server_rights(struct imap_server *s, unsigned rights);
 /* Of IMAP_EV_CREATE; the id may be empty. imap_server_ok is the same without one. */
 void imap_server_created(struct imap_server *s, struct slice mailboxid);
 /* `uid`: of the first, the others follow it; 0: unknown, no APPENDUID. */

@@ -147,7 +147,17 @@ static void cmd_namespace(struct imap_server *s) {
     }
     buf_add(&s->out, S("* NAMESPACE ((\"\" "));
     imap_put_nstring(&s->out, slice_of(&s->cfg.delimiter, 1));
-    buf_add(&s->out, S(")) NIL NIL\r\n"));
+    buf_add(&s->out, S(")) "));
+    if (s->cfg.other_users.n) {
+        buf_add(&s->out, S("(("));
+        imap_put_nstring(&s->out, s->cfg.other_users);
+        buf_addc(&s->out, ' ');
+        imap_put_nstring(&s->out, slice_of(&s->cfg.delimiter, 1));
+        buf_add(&s->out, S("))"));
+    } else {
+        buf_add(&s->out, S("NIL"));
+    }
+    buf_add(&s->out, S(" NIL\r\n"));
     imap_finish(s, "OK", S(""), S("Namespace completed."));
 }
 
@@ -281,6 +291,10 @@ static void cmd_store(struct imap_server *s) {
     }
     if (!writable(s)) return;
     imap_limit_set(s, &set, s->is_uid);
+    if (s->store_flags && !(s->store_flags & ~s->no_permanent)) { // RFC 4314 4
+        imap_finish(s, "NO", S("NOPERM"), S("You may not change these flags here."));
+        return;
+    }
     s->store_flags &= ~s->no_permanent;
     s->store_mode = is_add ? IMAP_STORE_ADD : is_remove ? IMAP_STORE_REMOVE : IMAP_STORE_SET;
     if (!imap_view_collect(s, &set, s->is_uid, 0, 0)) {
@@ -401,6 +415,11 @@ static const struct command {
     {S_INIT("GETQUOTA"), AFTER, imap_cmd_getquota},
     {S_INIT("GETQUOTAROOT"), AFTER, imap_cmd_getquotaroot},
     {S_INIT("SETQUOTA"), AFTER, imap_cmd_setquota},
+    {S_INIT("GETACL"), AFTER, imap_cmd_getacl},
+    {S_INIT("SETACL"), AFTER, imap_cmd_setacl},
+    {S_INIT("DELETEACL"), AFTER, imap_cmd_deleteacl},
+    {S_INIT("LISTRIGHTS"), AFTER, imap_cmd_listrights},
+    {S_INIT("MYRIGHTS"), AFTER, imap_cmd_myrights},
     {S_INIT("CHECK"), SELECTED, cmd_noop},
     {S_INIT("CLOSE"), SELECTED, cmd_close},
     {S_INIT("UNSELECT"), SELECTED, cmd_close},

@@ -56,7 +56,13 @@ struct list_name {
 };
 
 /* What ENABLE turned on, or the use of it. */
-enum { ON_CONDSTORE = 1 << 0, ON_QRESYNC = 1 << 1, ON_UTF8 = 1 << 2, ON_REV2 = 1 << 3, ON_UIDONLY = 1 << 4 };
+enum {
+    ON_CONDSTORE = 1 << 0,
+    ON_QRESYNC = 1 << 1,
+    ON_UTF8 = 1 << 2,
+    ON_REV2 = 1 << 3,
+    ON_UIDONLY = 1 << 4
+};
 
 enum { IMAP_LIMIT_CODE_MAX = 48 };
 
@@ -221,8 +227,9 @@ struct imap_server {
     struct buf user, bye;
     struct sasl_server sasl; /* of an AUTHENTICATE under way, until it is answered */
     unsigned bad_commands, bad_logins;
-    bool has_deflate;    /* COMPRESS was done */
-    uint32_t limited_to; /* MESSAGELIMIT: the lowest UID that this command came to; 0: to all */
+    bool has_deflate;        /* COMPRESS was done */
+    struct slice identifier; /* of an ACL command */
+    uint32_t limited_to;     /* MESSAGELIMIT: the lowest UID that this command came to; 0: to all */
 
     /* the selected mailbox */
     unsigned enabled; /* ON_* */
@@ -294,6 +301,13 @@ void imap_view_tell_keywords(struct imap_server *s);
 void imap_command(struct imap_server *s);
 bool imap_take_mailbox(struct imap_server *s, struct slice *out); /* UTF-8, INBOX normalised */
 bool imap_take_flags(struct imap_server *s, uint64_t *flags, bool may_add);
+
+/* server_acl.c */
+void imap_cmd_getacl(struct imap_server *s);
+void imap_cmd_setacl(struct imap_server *s);
+void imap_cmd_deleteacl(struct imap_server *s);
+void imap_cmd_listrights(struct imap_server *s);
+void imap_cmd_myrights(struct imap_server *s);
 
 /* server_limit.c */
 void imap_cmd_uidbatches(struct imap_server *s);

@@ -9,18 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "imap/server.h"
-#include "serve/imap_text.h"
-#include "serve/server.h"
-#include "store/annotation.h"
+#include "serve/imap_host_impl.h"
 #include "store/quota.h"
 #include "store/signature.h"
-#include "store/store.h"
-#include "store/survey.h"
 #include "sys/clock.h"
 
 enum {
-    MAILBOXID_MAX = 16,
     CHANGES_MAX = 32,     /* rounds of looking for a change that made another one */
     BLIND_POLL_MS = 10000 /* IDLE without inotify: look this often, when something wakes us */
 };
@@ -36,31 +30,11 @@ _Static_assert((int)STORE_USE_ARCHIVE == IMAP_USE_ARCHIVE &&
                "special uses are the same bits");
 _Static_assert(STORE_SIZE_UNKNOWN == IMAP_SIZE_UNKNOWN, "an unknown size is the same");
 
-struct imap_host {
-    struct imap_server *engine;
-    struct session *session;
-    bool is_checking;    /* a login is on its way */
-    struct login *login; /* while one is under way */
-    struct store *store;
-    /* the selected mailbox */
-    struct mailbox *box; /* NULL: none, or it was deleted under us */
-    char *name;
-    uint64_t to_imap[STORE_KEYWORDS_MAX]; /* store keyword -> bit of the session's table */
-    bool is_idle;
-    mono_t looked_at;
-    struct survey *survey; /* of NOTIFY; NULL: none */
-    struct store_append *append;
-    bool appends_here;
-    uint32_t n_appends;    /* messages of it */
-    struct imap_text text; /* of the message that the engine holds */
-};
-
 static struct slice peer_name(const struct session *s, char out[ADDR_TEXT_MAX]) {
     return slice_str(s->peer.len ? addr_host(&s->peer, out) : "local");
 }
 
-/* RFC 5530. ERR_NOT_FOUND is `missing`: NONEXISTENT, or TRYCREATE where a target is meant. */
-static void refuse(struct imap_host *h, const struct err *e, struct slice missing) {
+void imap_host_refuse(struct imap_host *h, const struct err *e, struct slice missing) {
     struct slice code = S("UNAVAILABLE");
 
     switch (e->code) {
@@ -85,14 +59,21 @@ static void refuse(struct imap_host *h, const struct err *e, struct slice missin
 
 /* --- the selected mailbox --------------------------------------------------------------------- */
 
+static void end_append(struct imap_host *h) {
+    store_append_abort(h->append);
+    h->append = NULL;
+    share_leave(&h->append_to);
+}
+
 static void close_box(struct imap_host *h) {
     if (!h->survey) h->session->watch = -1; /* it belongs to the mailbox */
     imap_text_done(&h->text);
     imap_text_rest(&h->text);
-    store_append_abort(h->append); /* it may be borrowing the handle */
-    h->append = NULL;
+    end_append(h); /* it may be borrowing the handle */
     mailbox_leave(h->box);
     h->box = NULL;
+    store_close(h->guest);
+    h->guest = NULL;
     free(h->name);
     h->name = NULL;
 }
@@ -202,30 +183,50 @@ static bool is_selected(const struct imap_host *h, struct slice name) {
 
 /* No two mailboxes of an account ever have the same UIDVALIDITY, and a renamed one keeps its own.
  */
-static struct slice mailboxid(uint32_t uidvalidity, char out[MAILBOXID_MAX]) {
+struct slice imap_host_mailboxid(uint32_t uidvalidity, char out[MAILBOXID_MAX]) {
     snprintf(out, MAILBOXID_MAX, "F%08x", uidvalidity);
     return slice_str(out);
+}
+
+/* The flags that the rights do not let change. */
+static uint64_t fixed_flags(unsigned rights) {
+    uint64_t fixed = 0;
+
+    if (!(rights & ACL_SEEN)) fixed |= IMAP_SEEN;
+    if (!(rights & ACL_DELETED)) fixed |= IMAP_DELETED;
+    if (!(rights & ACL_WRITE)) fixed |= ~(uint64_t)(IMAP_SEEN | IMAP_DELETED);
+    return fixed;
 }
 
 static void on_select(struct imap_host *h, const struct imap_event *ev) {
     struct imap_mailbox_info info = {.is_read_only = ev->is_read_only};
     char id[MAILBOXID_MAX];
+    struct place p;
     struct err e = {0};
 
     close_box(h);
-    if (mailbox_open(h->store, ev->mailbox, ev->is_read_only ? MAILBOX_READ : MAILBOX_WRITE,
-                     &h->box, &e) != OK) {
-        h->box = NULL;
-        refuse(h, &e, S("NONEXISTENT"));
+    if (share_find(&h->share, ev->mailbox, ACL_READ, false, &p, &e) != OK) {
+        imap_host_refuse(h, &e, S("NONEXISTENT"));
         return;
     }
+    if (!(p.rights & ACL_CHANGES)) info.is_read_only = true;
+    if (mailbox_open(p.store, p.name, info.is_read_only ? MAILBOX_READ : MAILBOX_WRITE, &h->box,
+                     &e) != OK) {
+        h->box = NULL;
+        share_leave(&p);
+        imap_host_refuse(h, &e, S("NONEXISTENT"));
+        return;
+    }
+    h->guest = p.is_own ? NULL : p.store;
+    h->rights = p.rights;
+    info.no_permanent = fixed_flags(h->rights);
     info.rows = mailbox_rows(h->box);
     info.n_keywords = mailbox_keywords(h->box, &info.keywords);
     info.uidvalidity = mailbox_uidvalidity(h->box);
     info.uidnext = mailbox_uidnext(h->box);
-    info.mailboxid = mailboxid(info.uidvalidity, id);
+    info.mailboxid = imap_host_mailboxid(info.uidvalidity, id);
     info.highest_modseq = mailbox_highest_modseq(h->box);
-    info.no_new_keywords = info.n_keywords >= STORE_KEYWORDS_MAX;
+    info.no_new_keywords = info.n_keywords >= STORE_KEYWORDS_MAX || !(h->rights & ACL_WRITE);
     h->name = strndup(ev->mailbox.p, ev->mailbox.n);
     imap_server_selected(h->engine, &info);
     /* The session's table begins as the mailbox' own. */
@@ -237,7 +238,7 @@ static void on_poll(struct imap_host *h) {
     struct err e = {0};
 
     if (look(h, &e) == OK) imap_server_ok(h->engine);
-    else refuse(h, &e, S("NONEXISTENT"));
+    else imap_host_refuse(h, &e, S("NONEXISTENT"));
 }
 
 static void on_idle(struct imap_host *h, bool is_on, mono_t now) {
@@ -346,140 +347,32 @@ static void on_notify(struct imap_host *h, const struct imap_event *ev) {
     imap_server_ok(h->engine);
 }
 
-/* --- mailboxes -------------------------------------------------------------------------------- */
-
-static void on_list(struct imap_host *h) {
-    struct store_names l;
-    struct err e = {0};
-
-    if (store_list(h->store, &l, &e) != OK) {
-        refuse(h, &e, S("NONEXISTENT"));
-        return;
-    }
-    for (size_t i = 0; i < l.n; i++)
-        imap_server_list_item(h->engine, slice_str(l.v[i].name),
-                              l.v[i].use | (l.v[i].is_subscribed ? IMAP_SUBSCRIBED : 0) |
-                                  (l.v[i].is_missing ? IMAP_NONEXISTENT : 0));
-    store_names_release(&l);
-    imap_server_ok(h->engine);
-}
-
-/* The octets of all messages in the form that goes over the wire (RFC 8438), exact: where neither
- * file name nor index knows a size the message is read. */
-static enum err_code size_of(struct imap_host *h, struct slice name, uint64_t *sum, struct err *e) {
-    struct mailbox *m;
-    const struct imap_msg *v;
-    size_t n;
-    enum err_code code = mailbox_open(h->store, name, MAILBOX_READ, &m, e);
-
-    *sum = 0;
-    if (code != OK) return code;
-    v = mailbox_messages(m, &n);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t size = v[i].size_bytes;
-
-        /* One that vanished meanwhile counts nothing. */
-        if (size != STORE_SIZE_UNKNOWN || mailbox_size(m, v[i].uid, &size, NULL) == OK)
-            *sum += size;
-    }
-    mailbox_close(m);
-    return OK;
-}
-
-static void on_status(struct imap_host *h, const struct imap_event *ev) {
-    struct mailbox_status st;
-    char id[MAILBOXID_MAX];
-    uint64_t size = 0;
-    struct err e = {0};
-
-    if (mailbox_status(h->store, ev->mailbox, &st, &e) != OK ||
-        (ev->items & IMAP_STATUS_SIZE && size_of(h, ev->mailbox, &size, &e) != OK)) {
-        refuse(h, &e, S("NONEXISTENT"));
-        return;
-    }
-    imap_server_status(h->engine,
-                       &(struct imap_status){.messages = st.messages,
-                                             .recent = st.recent,
-                                             .uidnext = st.uidnext,
-                                             .uidvalidity = st.uidvalidity,
-                                             .unseen = st.unseen,
-                                             .size_bytes = size,
-                                             .highest_modseq = st.highest_modseq,
-                                             .deleted = st.deleted,
-                                             .mailboxid = mailboxid(st.uidvalidity, id)});
-}
-
-static void tell_created(struct imap_host *h, struct slice name) {
-    struct mailbox_status st;
-    char id[MAILBOXID_MAX];
-
-    if (mailbox_status(h->store, name, &st, NULL) != OK) imap_server_ok(h->engine);
-    else imap_server_created(h->engine, mailboxid(st.uidvalidity, id));
-}
-
-static void on_mailbox(struct imap_host *h, const struct imap_event *ev) {
-    struct err e = {0};
-    enum err_code code = OK;
-
-    switch (ev->type) {
-    case IMAP_EV_CREATE:
-        code = store_create(h->store, ev->mailbox, &e);
-        if (code == OK && ev->items)
-            code = store_set_use(h->store, ev->mailbox, ev->items & IMAP_USES, &e);
-        break;
-    case IMAP_EV_DELETE: code = store_delete(h->store, ev->mailbox, &e); break;
-    case IMAP_EV_RENAME: code = store_rename(h->store, ev->mailbox, ev->new_name, &e); break;
-    case IMAP_EV_SUBSCRIBE: code = store_subscribe(h->store, ev->mailbox, true, &e); break;
-    default: code = store_subscribe(h->store, ev->mailbox, false, &e); break;
-    }
-    if (code == OK && ev->type == IMAP_EV_CREATE) tell_created(h, ev->mailbox);
-    else if (code == OK) imap_server_ok(h->engine);
-    else refuse(h, &e, S("NONEXISTENT"));
-}
-
-static void on_get_metadata(struct imap_host *h, const struct imap_event *ev) {
-    struct annotations a;
-    struct err e = {0};
-
-    if (annotations_read(h->store, ev->mailbox, &a, &e) != OK) {
-        refuse(h, &e, S("NONEXISTENT"));
-        return;
-    }
-    for (size_t i = 0; i < a.n; i++) imap_server_annotation(h->engine, a.v[i].name, a.v[i].value);
-    annotations_release(&a);
-    imap_server_ok(h->engine);
-}
-
-static void on_set_metadata(struct imap_host *h, const struct imap_event *ev) {
-    struct annotation v[IMAP_ANNOTATIONS_MAX];
-    struct err e = {0};
-
-    for (size_t i = 0; i < ev->n_annotations; i++)
-        v[i] = (struct annotation){ev->annotations[i].name, ev->annotations[i].value};
-    if (annotations_change(h->store, ev->mailbox, v, ev->n_annotations, &e) == OK)
-        imap_server_ok(h->engine);
-    else if (e.code == ERR_LIMIT)
-        imap_server_no(h->engine, S("METADATA TOOMANY"), slice_str(e.msg));
-    else refuse(h, &e, S("NONEXISTENT"));
-}
-
-static void on_quota(struct imap_host *h, const struct imap_event *ev) {
-    struct quota q;
-
-    if (ev->mailbox.n && !store_has(h->store, ev->mailbox))
-        imap_server_no(h->engine, S("NONEXISTENT"), S("There is no such mailbox."));
-    else if (quota_read(h->store, &q))
-        imap_server_quota(h->engine,
-                          &(struct imap_quota){q.octets, q.octets_max, q.messages, q.messages_max});
-    else imap_server_quota(h->engine, NULL);
-}
-
 /* --- messages --------------------------------------------------------------------------------- */
 
 /* The mailbox was deleted after the client selected it; nothing in it can be changed. */
 static bool has_box(struct imap_host *h) {
     if (!h->box) imap_server_no(h->engine, S("NONEXISTENT"), S("The mailbox was removed."));
     return h->box != NULL;
+}
+
+/* FLAGS where some flags may not be changed: those that may are set, the others stay. */
+static enum err_code set_some(struct imap_host *h, const struct imap_event *ev, uint64_t flags,
+                              struct mailbox_condition *if_, struct err *e) {
+    uint64_t may = ~fixed_flags(h->rights);
+    uint32_t *rest = calloc(ev->n_uids + 1, sizeof *rest);
+    size_t n = 0, k = 0;
+    enum err_code code;
+
+    if (!rest) return err_set(e, ERR_MEMORY, "no memory for flags");
+    code = mailbox_set_flags(h->box, ev->uids, ev->n_uids, MAILBOX_FLAGS_ADD, flags, if_, e);
+    for (size_t i = 0; i < ev->n_uids; i++) {
+        while (if_ && k < if_->n_failed && if_->failed[k] < ev->uids[i]) k++;
+        if (!if_ || k == if_->n_failed || if_->failed[k] != ev->uids[i]) rest[n++] = ev->uids[i];
+    }
+    if (code == OK)
+        code = mailbox_set_flags(h->box, rest, n, MAILBOX_FLAGS_REMOVE, may & ~flags, NULL, e);
+    free(rest);
+    return code;
 }
 
 static void on_store(struct imap_host *h, const struct imap_event *ev) {
@@ -493,12 +386,14 @@ static void on_store(struct imap_host *h, const struct imap_event *ev) {
 
     if (!has_box(h)) return;
     code = flags_to_store(h, ev->flags, mode != MAILBOX_FLAGS_REMOVE, &flags, &e);
-    if (code == OK)
+    if (code == OK && mode == MAILBOX_FLAGS_SET && fixed_flags(h->rights))
+        code = set_some(h, ev, flags, ev->has_unchanged_since ? &if_ : NULL, &e);
+    else if (code == OK)
         code = mailbox_set_flags(h->box, ev->uids, ev->n_uids, mode, flags,
                                  ev->has_unchanged_since ? &if_ : NULL, &e);
     if (code != OK) {
         free(if_.failed);
-        refuse(h, &e, S("NONEXISTENT"));
+        imap_host_refuse(h, &e, S("NONEXISTENT"));
         return;
     }
     if (ev->has_unchanged_since) tell(h, &if_.seen);
@@ -513,27 +408,41 @@ static void on_store(struct imap_host *h, const struct imap_event *ev) {
     imap_server_ok(h->engine);
 }
 
+/* Messages leave this mailbox: that is two rights (RFC 6851 4.2, RFC 8508 4.1). */
+static bool may_remove(struct imap_host *h) {
+    if ((h->rights & (ACL_DELETED | ACL_EXPUNGE)) == (ACL_DELETED | ACL_EXPUNGE)) return true;
+    imap_server_no(h->engine, S("NOPERM"), S("You may not remove messages here."));
+    return false;
+}
+
 static void on_copy(struct imap_host *h, const struct imap_event *ev) {
     bool is_move = ev->type == IMAP_EV_MOVE;
     uint32_t *from, validity;
     size_t n = 0;
+    struct place p;
     struct err e = {0};
 
-    if (!has_box(h)) return;
+    if (!has_box(h) || (is_move && !may_remove(h))) return;
+    if (share_find(&h->share, ev->mailbox, ACL_INSERT, false, &p, &e) != OK) {
+        imap_host_refuse(h, &e, S("TRYCREATE"));
+        return;
+    }
     from = calloc(ev->n_uids + 1, 2 * sizeof *from);
     if (!from) {
+        share_leave(&p);
         imap_server_no(h->engine, S("LIMIT"), S("No memory for so many messages."));
         return;
     }
-    if (mailbox_copy(h->box, ev->uids, ev->n_uids, ev->mailbox, is_move, &validity, from,
-                     from + ev->n_uids, &n, &e) == OK) {
+    if (mailbox_copy(h->box, ev->uids, ev->n_uids, p.store, p.name, ~fixed_flags(p.rights), is_move,
+                     &validity, from, from + ev->n_uids, &n, &e) == OK) {
         imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
         if (is_selected(h, ev->mailbox)) look(h, NULL);
         imap_server_copied(h->engine, validity, from, from + ev->n_uids, n);
     } else {
-        refuse(h, &e, S("TRYCREATE"));
+        imap_host_refuse(h, &e, S("TRYCREATE"));
     }
     free(from);
+    share_leave(&p);
 }
 
 static void on_expunge(struct imap_host *h, const struct imap_event *ev) {
@@ -546,6 +455,10 @@ static void on_expunge(struct imap_host *h, const struct imap_event *ev) {
         imap_server_ok(h->engine); /* all of it is gone already */
         return;
     }
+    if (!(h->rights & ACL_EXPUNGE)) {
+        imap_server_no(h->engine, S("NOPERM"), S("You may not expunge here."));
+        return;
+    }
     gone = calloc(ev->n_uids + 1, sizeof *gone);
     code = gone ? mailbox_expunge(h->box, ev->uids, ev->n_uids, true, gone, &n, &e)
                 : err_set(&e, ERR_MEMORY, "no memory to expunge");
@@ -553,7 +466,7 @@ static void on_expunge(struct imap_host *h, const struct imap_event *ev) {
     free(gone);
     imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
     if (code == OK) imap_server_ok(h->engine);
-    else refuse(h, &e, S("NONEXISTENT"));
+    else imap_host_refuse(h, &e, S("NONEXISTENT"));
 }
 
 /* What went while the client was away. */
@@ -581,29 +494,47 @@ static void on_candidates(struct imap_host *h, const struct imap_event *ev) {
     }
 }
 
+static enum err_code append_first(struct imap_host *h, const struct imap_event *ev, wall_t date,
+                                  struct err *e) {
+    struct place p;
+    enum err_code code = share_find(&h->share, ev->mailbox, ACL_INSERT, false, &p, e);
+    struct mailbox *open = is_selected(h, ev->mailbox) ? h->box : NULL;
+    uint64_t fixed;
+
+    if (code != OK) return code;
+    fixed = fixed_flags(p.rights);
+    code = store_append_begin(p.store, p.name, ev->flags & ~fixed, ev->keywords,
+                              p.rights & ACL_WRITE ? ev->n_keywords : 0, date, open, &h->append, e);
+    if (code != OK) {
+        h->append = NULL;
+        share_leave(&p);
+        return code;
+    }
+    h->append_to = p;
+    h->append_to.name = S(""); /* it lives as long as the event */
+    h->appends_here = open != NULL;
+    h->n_appends = 0;
+    return OK;
+}
+
 static void on_append(struct imap_host *h, const struct imap_event *ev) {
     wall_t date = ev->has_date ? ev->date : 0;
     struct err e = {0};
     enum err_code code;
 
     if (ev->is_next && h->append) {
-        code = store_append_next(h->append, ev->flags, ev->keywords, ev->n_keywords, date, &e);
-        if (code != OK) store_append_abort(h->append);
+        unsigned rights = h->append_to.rights;
+
+        code = store_append_next(h->append, ev->flags & ~fixed_flags(rights), ev->keywords,
+                                 rights & ACL_WRITE ? ev->n_keywords : 0, date, &e);
+        if (code != OK) end_append(h);
     } else {
-        store_append_abort(h->append);
-        code =
-            store_append_begin(h->store, ev->mailbox, ev->flags, ev->keywords, ev->n_keywords, date,
-                               is_selected(h, ev->mailbox) ? h->box : NULL, &h->append, &e);
-        h->appends_here = is_selected(h, ev->mailbox);
-        h->n_appends = 0;
+        end_append(h);
+        code = append_first(h, ev, date, &e);
     }
     h->n_appends++;
-    if (code == OK) {
-        imap_server_ok(h->engine);
-        return;
-    }
-    h->append = NULL;
-    refuse(h, &e, S("TRYCREATE"));
+    if (code == OK) imap_server_ok(h->engine);
+    else imap_host_refuse(h, &e, S("TRYCREATE"));
 }
 
 /* The messages are there: tell of them where they went into the selected mailbox. */
@@ -626,12 +557,18 @@ static void on_append_end(struct imap_host *h, const struct imap_event *ev) {
     uint32_t validity, uid, gone = ev->uid;
     size_t n = 0;
     struct err e = {0};
-    enum err_code code = h->append ? store_append_end(h->append, &validity, &uid, &e)
-                                   : err_set(&e, ERR_BUG, "no message is being appended");
+    enum err_code code;
 
+    if (gone && h->box && !may_remove(h)) {
+        end_append(h);
+        return;
+    }
+    code = h->append ? store_append_end(h->append, &validity, &uid, &e)
+                     : err_set(&e, ERR_BUG, "no message is being appended");
     h->append = NULL;
+    share_leave(&h->append_to);
     if (code != OK) {
-        refuse(h, &e, S("TRYCREATE"));
+        imap_host_refuse(h, &e, S("TRYCREATE"));
         return;
     }
     if (h->appends_here && h->box) tell_appended(h, uid);
@@ -662,6 +599,10 @@ static enum err_code enter(struct imap_host *h, const struct account *a, struct 
         h->store = NULL;
         return code;
     }
+    h->share = (struct share){.data = h->session->server->conf->data,
+                              .accounts = h->session->server->directory->accounts,
+                              .own = h->store};
+    snprintf(h->share.user, sizeof h->share.user, "%s", a->name);
     store_limit(h->store, a->quota_octets, a->quota_messages);
     if (store_list(h->store, &l, NULL) == OK) {
         if (l.n <= 1) store_create_defaults(h->store, NULL); /* a convenience: may fail */
@@ -711,34 +652,35 @@ static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now)
     case IMAP_EV_STARTTLS: s->wants_tls = true; break;
     case IMAP_EV_COMPRESS:
         if (session_start_deflate(s, &e) == OK) imap_server_ok(h->engine);
-        else refuse(h, &e, S("UNAVAILABLE"));
+        else imap_host_refuse(h, &e, S("UNAVAILABLE"));
         break;
     case IMAP_EV_LOGIN: on_login(h, ev); break;
-    case IMAP_EV_LIST: on_list(h); break;
+    case IMAP_EV_LIST: imap_host_list(h); break;
     case IMAP_EV_SELECT: on_select(h, ev); break;
     case IMAP_EV_UNSELECT: close_box(h); break;
-    case IMAP_EV_STATUS: on_status(h, ev); break;
-    case IMAP_EV_CREATE:
+    case IMAP_EV_STATUS: imap_host_status(h, ev); break;
+    case IMAP_EV_CREATE: imap_host_create(h, ev); break;
+    case IMAP_EV_GET_ACL: imap_host_get_acl(h, ev); break;
+    case IMAP_EV_SET_ACL: imap_host_set_acl(h, ev); break;
+    case IMAP_EV_MY_RIGHTS:
+    case IMAP_EV_LIST_RIGHTS: imap_host_rights(h, ev); break;
     case IMAP_EV_DELETE:
     case IMAP_EV_RENAME:
     case IMAP_EV_SUBSCRIBE:
-    case IMAP_EV_UNSUBSCRIBE: on_mailbox(h, ev); break;
+    case IMAP_EV_UNSUBSCRIBE: imap_host_mailbox(h, ev); break;
     case IMAP_EV_APPEND: on_append(h, ev); break;
     case IMAP_EV_APPEND_DATA:
         if (h->append) store_append_data(h->append, ev->bytes, NULL); /* the end tells */
         break;
     case IMAP_EV_APPEND_END: on_append_end(h, ev); break;
-    case IMAP_EV_APPEND_ABORT:
-        store_append_abort(h->append);
-        h->append = NULL;
-        break;
+    case IMAP_EV_APPEND_ABORT: end_append(h); break;
     case IMAP_EV_STORE: on_store(h, ev); break;
     case IMAP_EV_COPY:
     case IMAP_EV_MOVE: on_copy(h, ev); break;
     case IMAP_EV_EXPUNGE: on_expunge(h, ev); break;
-    case IMAP_EV_GET_METADATA: on_get_metadata(h, ev); break;
-    case IMAP_EV_SET_METADATA: on_set_metadata(h, ev); break;
-    case IMAP_EV_QUOTA: on_quota(h, ev); break;
+    case IMAP_EV_GET_METADATA: imap_host_get_metadata(h, ev); break;
+    case IMAP_EV_SET_METADATA: imap_host_set_metadata(h, ev); break;
+    case IMAP_EV_QUOTA: imap_host_quota(h, ev); break;
     case IMAP_EV_NOTIFY: on_notify(h, ev); break;
     case IMAP_EV_CANDIDATES: on_candidates(h, ev); break;
     case IMAP_EV_TEXT:
@@ -808,7 +750,7 @@ static void shut_down(struct session *s, mono_t now) {
 static void free_host(struct session *s) {
     struct imap_host *h = s->host;
 
-    store_append_abort(h->append);
+    end_append(h);
     free(h->login);
     end_survey(h);
     imap_server_free(h->engine);
@@ -834,6 +776,7 @@ enum err_code imap_host_new(struct session *s, mono_t now, struct err *e) {
         .allow_plaintext_auth = server->conf->plaintext_auth || stdio, /* a pipe is no network */
         .sasl = server_sasl(s),
         .message_size_max = server->conf->message_size_limit,
+        .other_users = OTHER_USERS,
         .message_limit = server->conf->imap_message_limit,
         .hidden = server->conf->imap_hide.v,
         .n_hidden = server->conf->imap_hide.n,

@@ -368,9 +368,9 @@ static enum err_code copy_all(struct mailbox *m, struct mailbox *t, struct newco
     return OK;
 }
 
-enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice target,
-                           bool is_move, uint32_t *uidvalidity, uint32_t *from, uint32_t *to,
-                           size_t *n_done, struct err *e) {
+enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct store *s,
+                           struct slice target, uint64_t keep, bool is_move, uint32_t *uidvalidity,
+                           uint32_t *from, uint32_t *to, size_t *n_done, struct err *e) {
     uint64_t map[STORE_KEYWORDS_MAX] = {0};
     struct newcomer *v = calloc(n + 1, sizeof *v);
     size_t planned = 0, n_gone;
@@ -380,13 +380,13 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
 
     *n_done = 0;
     if (!v) code = no_memory(e);
-    if (code == OK) code = mailbox_open(m->store, target, MAILBOX_READ, &t, e);
+    if (code == OK) code = mailbox_open(s, target, MAILBOX_READ, &t, e);
     for (size_t k = 0; k < n && code == OK; k++) {
         size_t i = mailbox_at(m, uids[k]);
 
         if (i == SIZE_MAX) continue;
         for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
-            uint64_t flags = translate(m, t, maildir_flags(m->f[i].name), map);
+            uint64_t flags = translate(m, t, maildir_flags(m->f[i].name) & keep, map);
 
             code = copy_plan(m, i, flags, &v[planned], e);
             if (code != ERR_NOT_FOUND || !mailbox_refind(m, i)) break;
@@ -396,7 +396,7 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
             from[planned++] = uids[k];
         } else if (code == ERR_NOT_FOUND) code = OK; /* vanished */
     }
-    if (code == OK && !is_move) code = quota_check(m->store, octets, planned, e);
+    if (code == OK && (!is_move || s != m->store)) code = quota_check(s, octets, planned, e);
     if (t) {
         *uidvalidity = t->validity;
         if (code == OK && planned) {
@@ -413,7 +413,7 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
     free(v);
     if (code != OK) return code;
     /* What vanished meanwhile is counted: a moment, until it is counted anew. */
-    if (*n_done) quota_add(m->store, (int64_t)octets, (int64_t)*n_done);
+    if (*n_done) quota_add(s, (int64_t)octets, (int64_t)*n_done);
     if (is_move && *n_done) {
         uint32_t *removed = malloc(*n_done * sizeof *removed);
 

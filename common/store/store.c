@@ -477,7 +477,8 @@ static enum err_code rename_inbox(struct store *s, struct slice to, struct err *
     if (!uids) code = err_set(e, ERR_MEMORY, "no memory for a list of messages");
     else {
         for (size_t i = 0; i < n; i++) uids[i] = v[i].uid;
-        code = mailbox_copy(m, uids, n, to, true, &validity, uids + n, uids + 2 * n, &done, e);
+        code = mailbox_copy(m, uids, n, s, to, UINT64_MAX, true, &validity, uids + n, uids + 2 * n,
+                            &done, e);
     }
     free(uids);
     mailbox_close(m);

@@ -243,10 +243,11 @@ enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n,
                               uint32_t *gone, size_t *n_gone, struct err *e);
 /* Copy or move to another mailbox (ERR_NOT_FOUND: no such one) by hard links: all or none. Flags,
  * keywords and internal date go along. from[i] became to[i] in a mailbox with `*uidvalidity`;
- * vanished messages are left out; both have room for n. Moved messages leave the snapshot. */
-enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct slice target,
-                           bool is_move, uint32_t *uidvalidity, uint32_t *from, uint32_t *to,
-                           size_t *n_done, struct err *e);
+ * vanished messages are left out; both have room for n. Moved messages leave the snapshot. The
+ * target is in the account `s`, whose quota counts it; a copy has no flags but those of `keep`. */
+enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, struct store *s,
+                           struct slice target, uint64_t keep, bool is_move, uint32_t *uidvalidity,
+                           uint32_t *from, uint32_t *to, size_t *n_done, struct err *e);
 
 /* APPEND: bytes come in pieces, in CRLF or LF; then end or abort. The mailbox need not be open. */
 struct store_append;

@@ -200,6 +200,22 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         buf_add(&h->log, S("starttls\n"));
         h->wants_tls_up = true;
         break;
+    case IMAP_EV_GET_ACL: {
+        struct acl_entry v[] = {{S("joe"), ACL_ALL}, {S("an \"n\""), ACL_LOOKUP | ACL_READ}};
+
+        buf_addf(&h->log, "getacl %.*s\n", SP(ev->mailbox));
+        imap_server_acl(h->s, v, 2);
+        break;
+    }
+    case IMAP_EV_SET_ACL:
+        buf_addf(&h->log, "setacl %.*s %.*s %d %x\n", SP(ev->mailbox), SP(ev->user),
+                 ev->acl_change, ev->items);
+        imap_server_ok(h->s);
+        break;
+    case IMAP_EV_MY_RIGHTS: imap_server_rights(h->s, ACL_LOOKUP | ACL_READ | ACL_EXPUNGE); break;
+    case IMAP_EV_LIST_RIGHTS:
+        imap_server_rights(h->s, slice_eq(ev->user, S("joe")) ? ACL_ALL : 0);
+        break;
     case IMAP_EV_COMPRESS:
         buf_add(&h->log, S("compress\n"));
         imap_server_ok(h->s);

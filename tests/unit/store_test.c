@@ -443,17 +443,17 @@ static void copies_moves_and_appends(void **state) {
     m = opened(h, "INBOX", MAILBOX_WRITE);
     bit = mailbox_keyword_bit(m, S("$Label1"), true);
     good(mailbox_set_flags(m, uids + 1, 1, MAILBOX_FLAGS_ADD, STORE_SEEN | bit, NULL, &e), &e);
-    assert_int_equal(mailbox_copy(m, uids, 4, S("Nowhere"), false, &validity, from, to, &n, &e),
+    assert_int_equal(mailbox_copy(m, uids, 4, h->s, S("Nowhere"), UINT64_MAX, false, &validity, from, to, &n, &e),
                      ERR_NOT_FOUND);
-    good(mailbox_copy(m, uids, 4, S("Sent/2026.old"), false, &validity, from, to, &n, &e), &e);
+    good(mailbox_copy(m, uids, 4, h->s, S("Sent/2026.old"), UINT64_MAX, false, &validity, from, to, &n, &e), &e);
     assert_int_equal(n, 3);
     for (uint32_t i = 0; i < 3; i++) assert_true(from[i] == i + 1 && to[i] == i + 1);
-    good(mailbox_copy(m, uids + 1, 2, S("Sent/2026.old"), true, &validity, from, to, &n, &e), &e);
+    good(mailbox_copy(m, uids + 1, 2, h->s, S("Sent/2026.old"), UINT64_MAX, true, &validity, from, to, &n, &e), &e);
     assert_int_equal(n, 2);
     assert_true(to[0] == 4 && to[1] == 5);
     mailbox_messages(m, &n);
     assert_int_equal(n, 1);
-    good(mailbox_copy(m, uids, 1, S("INBOX"), false, &validity, from, to, &n, &e), &e);
+    good(mailbox_copy(m, uids, 1, h->s, S("INBOX"), UINT64_MAX, false, &validity, from, to, &n, &e), &e);
     assert_int_equal(to[0], 4);
     mailbox_close(m);
 
