@@ -243,7 +243,8 @@ static bool run_job(struct imap_server *s) {
 }
 
 void imap_run(struct imap_server *s) {
-    while (s->mode < MODE_BYE && !s->open && !s->n_events && imap_out_has_room(s)) {
+    while (s->mode < MODE_BYE && !s->open && !s->n_events && !s->is_pausing &&
+           imap_out_has_room(s)) {
         if (!run_job(s)) break;
     }
     if (s->out.bad) {
@@ -264,6 +265,7 @@ struct slice imap_server_out(struct imap_server *s) {
 void imap_server_sent(struct imap_server *s, size_t n, mono_t now) {
     s->now = now;
     if (s->mode != MODE_IDLE) s->active_at = now; // our own words are no activity of the client
+    s->is_pausing = false;
     s->out_sent += n < s->out.n - s->out_sent ? n : s->out.n - s->out_sent;
     if (s->out_sent == s->out.n) {
         if (s->out.cap > 4 * IMAP_OUT_LOW) buf_release(&s->out); // after one large item
@@ -457,6 +459,7 @@ bool imap_server_done(const struct imap_server *s) {
  */
 
 void imap_server_wall(struct imap_server *s, wall_t now) { s->wall = now; }
+void imap_server_clock(struct imap_server *s, mono_t now) { s->now = now; }
 bool imap_server_is_waiting(const struct imap_server *s) { return s->open != IMAP_EV_NONE; }
 struct slice imap_server_user(const struct imap_server *s) {
     return buf_slice(&s->user);

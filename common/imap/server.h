@@ -4,7 +4,8 @@
  * (2971), UNSELECT (3691), UIDPLUS (4315), CHILDREN (3348), SASL-IR (4959), ENABLE (5161),
  * SPECIAL-USE and CREATE-SPECIAL-USE (6154), MOVE (6851), STATUS=SIZE (8438), CONDSTORE and QRESYNC
  * (7162), COMPRESS=DEFLATE (4978), UIDONLY (9586),
- * UIDBATCHES (10022), MESSAGELIMIT (9738), ACL (4314), LIST-EXTENDED (5258), LIST-STATUS (5819),
+ * UIDBATCHES (10022), MESSAGELIMIT (9738), ACL (4314),
+ * INPROGRESS (9585), LIST-EXTENDED (5258), LIST-STATUS (5819),
  * response codes of RFC 5530.
  *
  * The engine parses, keeps the session's view of the selected mailbox (which message has which
@@ -64,7 +65,8 @@ enum {
     IMAP_PENDING_MAX = 100000,  /* updates that wait until they may be told; else BYE */
     IMAP_AUTOLOGOUT_MS = 30 * 60 * 1000,
     IMAP_LOGIN_MS = 60 * 1000, /* from the greeting to a successful login */
-    IMAP_IDLE_KEEPALIVE_MS = 2 * 60 * 1000
+    IMAP_IDLE_KEEPALIVE_MS = 2 * 60 * 1000,
+    IMAP_PROGRESS_MS = 5 * 1000 /* how often a long search says how far it is (RFC 9585) */
 };
 
 /* Texts are borrowed for as long as the engine lives, preauth_user for imap_server_new only. */
@@ -321,6 +323,9 @@ bool imap_server_next(struct imap_server *s, struct imap_event *ev);
 void imap_server_rest(struct imap_server *s);
 /* What time it is, for OLDER and YOUNGER; before bytes are fed. */
 void imap_server_wall(struct imap_server *s, wall_t now);
+/* What time it is, in the midst of a long command: before an answer to IMAP_EV_NEED_MESSAGE, often
+ * enough for IMAP_PROGRESS_MS. */
+void imap_server_clock(struct imap_server *s, mono_t now);
 /* True while a question is open. An answer that fits no open question is ignored. */
 bool imap_server_is_waiting(const struct imap_server *s);
 /* The user logged in, empty before. Lives as long as the engine. */

@@ -228,6 +228,8 @@ struct imap_server {
     struct sasl_server sasl; /* of an AUTHENTICATE under way, until it is answered */
     unsigned bad_commands, bad_logins;
     bool has_deflate;        /* COMPRESS was done */
+    mono_t progress_at;      /* when the next INPROGRESS is due */
+    bool is_pausing;         /* it is to be sent before the command goes on */
     struct slice identifier; /* of an ACL command */
     uint32_t limited_to;     /* MESSAGELIMIT: the lowest UID that this command came to; 0: to all */
 

@@ -347,6 +347,7 @@ void imap_search_start(struct imap_server *s, bool has_charset) {
         return;
     }
     s->search.is_uid = s->is_uid;
+    s->progress_at = s->now + IMAP_PROGRESS_MS;
     if (!begin_at(s)) return;
     s->job = JOB_SEARCH;
 }
@@ -683,9 +684,19 @@ bool imap_search_run(struct imap_server *s) {
     return imap_search_tell(s);
 }
 
+/* RFC 9585: how many of the messages were looked at. Of a SORT the gathering comes after that. */
+static void tell_progress(struct imap_server *s) {
+    if (s->now < s->progress_at) return;
+    s->progress_at = s->now + IMAP_PROGRESS_MS;
+    s->is_pausing = true;
+    buf_addf(&s->out, "* OK [INPROGRESS (\"%.*s\" %zu %zu)] Still searching.\r\n", SP(s->tag),
+             s->search.index, s->n_msgs);
+}
+
 void imap_search_content(struct imap_server *s, const struct imap_content *c) {
     struct search_state *q = &s->search;
 
+    tell_progress(s);
     if (q->index >= s->n_msgs) {
         imap_order_content(s, c);
         return;

@@ -15,6 +15,7 @@
 #include "sys/clock.h"
 
 enum {
+    NEEDS_A_LOOK = 16,    /* messages between two looks at the clock */
     CHANGES_MAX = 32,     /* rounds of looking for a change that made another one */
     BLIND_POLL_MS = 10000 /* IDLE without inotify: look this often, when something wakes us */
 };
@@ -583,6 +584,7 @@ static void on_append_end(struct imap_host *h, const struct imap_event *ev) {
 static void on_need(struct imap_host *h, const struct imap_event *ev) {
     struct imap_content content;
 
+    if (++h->needs % NEEDS_A_LOOK == 0) imap_server_clock(h->engine, clock_mono());
     if (h->box && imap_text_get(&h->text, h->box, ev->uid, ev->items, &content))
         imap_server_message(h->engine, &content);
     else imap_server_gone(h->engine); /* the next look tells the client */

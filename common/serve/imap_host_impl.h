@@ -31,6 +31,7 @@ struct imap_host {
     struct store_append *append;
     struct place append_to;
     bool appends_here;
+    unsigned needs;        /* messages that were asked for */
     uint32_t n_appends;    /* messages of it */
     struct imap_text text; /* of the message that the engine holds */
 };

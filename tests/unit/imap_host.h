@@ -29,6 +29,7 @@ struct host {
     uint32_t uidnext;
     uint64_t modseq; /* the highest; each message has its own, 10 apart */
     bool in_append_data;
+    mono_t now, slow; /* each message takes so long */
 };
 
 static const char host_simple[] = "Date: Mon, 7 Feb 1994 21:52:25 -0800 (PST)\n"
@@ -353,6 +354,7 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
     case IMAP_EV_TEXT: break;
     case IMAP_EV_NEED_MESSAGE:
         buf_addf(&h->log, "need %u %u\n", ev->uid, ev->items);
+        imap_server_clock(s, h->now += h->slow);
         if (!(m = host_find(h, ev->uid))) {
             imap_server_gone(s);
             break;

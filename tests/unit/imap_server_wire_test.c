@@ -191,6 +191,7 @@ static void host_line(struct run *r, struct slice s) {
     else if (slice_eq(word, S("scram"))) r->cfg.sasl = sasl_world(true, false, false);
     else if (slice_eq(word, S("binding"))) r->cfg.sasl = sasl_world(true, true, false);
     else if (slice_eq(word, S("preauth"))) r->cfg.preauth_user = S("joe");
+    else if (slice_eq(word, S("slow"))) r->h.slow = 4000;
     else if (slice_eq(word, S("limit"))) {
         s = slice_trim(s);
         num_take(&s, UINT32_MAX, &n);
