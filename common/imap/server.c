@@ -33,9 +33,8 @@ struct imap_server *imap_server_new(const struct imap_config *cfg, mono_t now) {
     arena_init(&s->list.names, 256 * 1024 * 1024);
     imap_reader_init(&s->reader, IMAP_COMMAND_PREAUTH_MAX);
     s->now = s->active_at = s->started_at = now;
-    imap_greet(s);
-    s->cfg.preauth_user = S("");
-    if (s->out.bad) {
+    imap_preauth(s);
+    if (s->user.bad) {
         imap_server_free(s);
         return NULL;
     }
@@ -243,6 +242,9 @@ static bool run_job(struct imap_server *s) {
 }
 
 void imap_run(struct imap_server *s) {
+    // Not before the first byte is wanted: with implicit TLS what is offered depends on it.
+    if (!s->has_greeted && s->mode < MODE_BYE) imap_greet(s);
+    while (s->mode < MODE_BYE && !s->open && !s->n_events && imap_out_has_room(s)) {
     while (s->mode < MODE_BYE && !s->open && !s->n_events && !s->is_pausing &&
            imap_out_has_room(s)) {
         if (!run_job(s)) break;
@@ -392,6 +394,7 @@ size_t imap_server_feed(struct imap_server *s, struct slice in, mono_t now) {
     size_t used = 0;
 
     s->now = now;
+    if (!s->has_greeted) imap_run(s);
     if (s->open == IMAP_EV_STARTTLS && in.n) goto injected;
     if (s->mode >= MODE_BYE) return in.n;
     while (used < in.n && can_take(s)) {

@@ -59,8 +59,13 @@ static void log_in(struct imap_server *s, struct slice user) {
     s->reader.cmd.max = IMAP_COMMAND_MAX;
 }
 
-void imap_greet(struct imap_server *s) {
+void imap_preauth(struct imap_server *s) {
     if (s->cfg.preauth_user.n) log_in(s, s->cfg.preauth_user);
+    s->cfg.preauth_user = S("");
+}
+
+void imap_greet(struct imap_server *s) {
+    s->has_greeted = true;
     buf_add(&s->out, s->user.n ? S("* PREAUTH [CAPABILITY ") : S("* OK [CAPABILITY "));
     imap_put_capabilities(s);
     buf_addf(&s->out, "] %.*s ready.\r\n",

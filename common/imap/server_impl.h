@@ -191,7 +191,7 @@ struct imap_server {
     unsigned n_events, first_event;
     enum imap_event_type open; /* the question the host has not answered, or NONE */
     struct err failure;
-    bool has_failed, has_said_end, is_eof, bye_wanted;
+    bool has_greeted, has_failed, has_said_end, is_eof, bye_wanted;
 
     /* the command under way */
     struct arena arena;
@@ -336,6 +336,9 @@ void imap_put_capabilities(struct imap_server *s);
 void imap_cmd_login(struct imap_server *s);
 void imap_cmd_authenticate(struct imap_server *s);
 void imap_auth_line(struct imap_server *s, struct slice line);
+/* Log in who needs no login. */
+void imap_preauth(struct imap_server *s);
+/* Say the greeting, once. */
 void imap_greet(struct imap_server *s);
 
 /* server_list.c */

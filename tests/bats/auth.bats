@@ -86,6 +86,21 @@ gsasl_smtp() { # MECHANISM USER PASSWORD PORT [OPTION...]
     grep -q 'service=pop3.*mechanism=SCRAM-SHA-256' serve-a.err
 }
 
+@test "imaps: the greeting offers what works on this connection, SCRAM bound to its TLS too" {
+    free_port IMAPS
+    printf 'listen imaps 127.0.0.1:%s\n' "$IMAPS" >> a.conf
+    serve a
+    python3 - "$IMAPS" "$ROOT/tests/bats" <<'PY' >> log 2>&1
+import sys
+sys.path.insert(0, sys.argv[2])
+from imapline import *
+c = Line(sys.argv[1], tls=True)
+offered = re.search(r"\[(CAPABILITY .*?)\]", c.greeting).group(1)
+assert "* " + offered in c("CAPABILITY"), (offered, c.last)
+assert "AUTH=SCRAM-SHA-256-PLUS" in offered, offered
+PY
+}
+
 # A certificate of the authority ca.pem for a user: client_cert NAME SUBJECT [EXTENSION]
 client_cert() {
     openssl req -newkey rsa:2048 -nodes -subj "$2" ${3:+-addext "$3"} -keyout "$1.key" -out "$1.csr" 2> /dev/null
