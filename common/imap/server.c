@@ -244,7 +244,6 @@ static bool run_job(struct imap_server *s) {
 void imap_run(struct imap_server *s) {
     // Not before the first byte is wanted: with implicit TLS what is offered depends on it.
     if (!s->has_greeted && s->mode < MODE_BYE) imap_greet(s);
-    while (s->mode < MODE_BYE && !s->open && !s->n_events && imap_out_has_room(s)) {
     while (s->mode < MODE_BYE && !s->open && !s->n_events && !s->is_pausing &&
            imap_out_has_room(s)) {
         if (!run_job(s)) break;
