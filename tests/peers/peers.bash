@@ -122,3 +122,85 @@ in_site() {
     user a ann secret
     serve a
 }
+
+# A site that gives mail out: POP3 and IMAP on $POP $IMAP (STARTTLS) and $POPS $IMAPS; ann@a.test with the password
+# "secret", kept as SCRAM keys, has four messages: hard, big, letter (an attachment, words in Chinese), short.
+reading_site() {
+    need openssl
+    free_port POP POPS IMAP IMAPS
+    make_cert localhost
+    site a "listen pop3 127.0.0.1:$POP" "listen pop3s 127.0.0.1:$POPS" "listen imap 127.0.0.1:$IMAP" \
+        "listen imaps 127.0.0.1:$IMAPS" "tls $T/localhost.pem $T/localhost.key" "$@"
+    sed -i 's/^plaintext-auth yes/plaintext-auth no/' a.conf
+    echo secret | "$POSTBAG" account add -C a.conf --scheme=scram-sha-256 ann >> log
+    hard_message ann@a.test > hard
+    big_message ann@a.test > big
+    letter_message ann@a.test > letter
+    printf 'From: Zoe <zoe@b.test>\nTo: ann@a.test\nSubject: short\nMessage-ID: <short@b.test>\nIn-Reply-To: <letter@a.test>\n\nhi\n' > short
+    local f
+    for f in hard big letter short; do "$POSTBAG" deliver -C a.conf ann < $f; done
+    serve a
+}
+# letter_message TO > file
+letter_message() {
+    cat <<M
+From: =?utf-8?B?5bCP546L?= <wang@b.test>
+To: $1
+Cc: "Doe, Jane" <jane@b.test>
+Subject: =?utf-8?Q?gr=C3=BC=C3=9Fe?= letter
+Date: Mon, 23 Nov 2026 10:00:00 +0100
+Message-ID: <letter@a.test>
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="=-b"
+
+--=-b
+Content-Type: text/plain; charset=gb18030
+Content-Transfer-Encoding: base64
+
+$(printf '你好，世界\n' | iconv -t gb18030 | base64)
+--=-b
+Content-Type: application/octet-stream; name="a b.bin"
+Content-Disposition: attachment; filename="a b.bin"
+Content-Transfer-Encoding: base64
+
+$(seq 1 5000 | base64)
+--=-b--
+M
+}
+crlf() { sed 's/$/\r/' "$1"; }
+
+# What ann's mailbox holds, asked over TLS by Python: a line "UID-ORDER FLAG FLAG..." a message, flags sorted.
+# far_is MAILBOX LINE...: it is this.
+far() { # MAILBOX
+    python3 - "$IMAPS" "$1" "$ROOT" <<'PY'
+import re, sys
+sys.path.insert(0, sys.argv[3] + "/tests/bats")
+from imapline import *
+c = Line(sys.argv[1], "ann", "secret", tls=True)
+c("EXAMINE \"%s\"" % sys.argv[2])
+c("FETCH 1:* (FLAGS)")
+for line in c.told("FETCH"):
+    n, flags = re.match(r"\* (\d+) FETCH \(FLAGS \((.*?)\)\)", line).groups()
+    print(n, *sorted(f for f in flags.split() if f != "\\Recent"))
+PY
+}
+far_is() {
+    local box=$1
+    shift
+    far "$box" > far.out
+    { echo "far $box:"; cat far.out; } >> log
+    diff <(printf '%s\n' "$@") far.out >> log
+}
+# far_body MAILBOX NUMBER: the octets of a message, which stays unread.
+far_body() {
+    python3 - "$IMAPS" "$1" "$2" "$ROOT" <<'PY'
+import sys
+sys.path.insert(0, sys.argv[4] + "/tests/bats")
+from imapline import *
+c = Line(sys.argv[1], "ann", "secret", tls=True)
+c("EXAMINE \"%s\"" % sys.argv[2])
+c("FETCH %s BODY.PEEK[]" % sys.argv[3])
+text = c.told("FETCH")[0].encode("utf-8", "surrogateescape")
+sys.stdout.buffer.write(text[text.index(b"}\r\n") + 3:-1])
+PY
+}
