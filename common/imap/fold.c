@@ -87,9 +87,28 @@ int imap_fold_cmp(struct slice a, struct slice b) {
     return a.n == b.n ? 0 : a.n < b.n ? -1 : 1;
 }
 
+/* Most fields: ASCII without an encoded word or anything odd, so that to decode it changes no more
+ * than to fold it does. */
+static bool is_plain(struct slice s) {
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        char after = i + 1 < s.n ? s.p[i + 1] : 0;
+
+        if (c >= ' ' && c < 127 && c != '=') continue;
+        if (c == '='    ? after == '?'
+            : c == '\n' ? after != ' ' && after != '\t'
+            : c == '\r' ? after != '\n'
+                        : c != '\t')
+            return false;
+    }
+    return true;
+}
+
 bool imap_fold_field(struct buf *out, struct slice value) {
     struct buf d;
 
+    value = slice_trim(value);
+    if (is_plain(value)) return imap_fold(out, value);
     buf_init(&d, 4 * value.n + 64);
     encword_decode(&d, value);
     imap_fold(out, buf_slice(&d));

@@ -68,44 +68,71 @@ static bool render(unsigned need, struct buf *out, struct slice bytes) {
 /* --- ahead ------------------------------------------------------------------------------------ */
 
 struct slot {
-    uint32_t uid; /* 0: it could not be read */
+    uint32_t uid;
+    bool is_there; /* it could be read */
     uint64_t size;
     struct buf text[IMAP_TEXT_KINDS];
 };
 
-struct imap_ahead {
-    uint32_t last;   /* uid that was missed last */
-    unsigned streak; /* misses in a row */
-    unsigned needs;  /* what the slots have */
-    size_t from, n, next;
-    const struct imap_msg *v; /* the snapshot, while the threads read */
+struct batch {
+    struct mailbox_reading *reading; /* NULL: it is all there */
+    unsigned needs;                  /* what the slots have */
+    size_t from, n, next;            /* indexes of the snapshot when it was begun; within slot */
     struct slot slot[IMAP_TEXT_AHEAD_MAX];
 };
 
-static void empty(struct imap_ahead *a) {
-    for (size_t i = 0; i < a->n; i++)
-        for (size_t k = 0; k < IMAP_TEXT_KINDS; k++) buf_release(&a->slot[i].text[k]);
-    a->n = a->next = 0;
-}
+/* One batch is told while the next one is read. */
+struct imap_ahead {
+    uint32_t last;   /* uid that was missed last */
+    unsigned streak; /* misses in a row */
+    struct batch *now, *then;
+    struct batch batch[2];
+};
 
-static bool wants(void *ctx, size_t i) {
-    (void)ctx, (void)i;
-    return true;
+static void empty(struct batch *b) {
+    mailbox_read_end(b->reading, false);
+    b->reading = NULL;
+    for (size_t i = 0; i < b->n; i++)
+        for (size_t k = 0; k < IMAP_TEXT_KINDS; k++) buf_release(&b->slot[i].text[k]);
+    b->n = b->next = 0;
 }
 
 /* Any thread, each with a slot of its own. */
 static void visit(void *ctx, size_t i, struct slice bytes) {
-    struct imap_ahead *a = ctx;
-    struct slot *slot = &a->slot[i - a->from];
+    struct batch *b = ctx;
+    struct slot *slot = &b->slot[i - b->from];
 
     for (size_t k = 0; k < IMAP_TEXT_KINDS; k++) {
-        if (!(a->needs & text_kinds[k].need)) continue;
+        if (!(b->needs & text_kinds[k].need)) continue;
         buf_init(&slot->text[k], IMAP_TEXT_AHEAD_BYTES_MAX);
         if (!render(text_kinds[k].need, &slot->text[k], bytes) || slot->text[k].bad)
             buf_release(&slot->text[k]);
     }
-    slot->size = a->needs & IMAP_NEED_SIZE ? store_wire_size(bytes) : STORE_SIZE_UNKNOWN;
-    slot->uid = a->v[i].uid;
+    slot->size = b->needs & IMAP_NEED_SIZE ? store_wire_size(bytes) : STORE_SIZE_UNKNOWN;
+    slot->is_there = true;
+}
+
+/* Begin to read `n` messages from `from` on. */
+static void begin(struct batch *b, struct mailbox *box, size_t from, size_t n, unsigned needs) {
+    size_t all;
+    const struct imap_msg *v = mailbox_messages(box, &all);
+
+    empty(b);
+    if (from >= all) return;
+    if (n > all - from) n = all - from;
+    b->from = from;
+    b->needs = needs;
+    for (size_t i = 0; i < n; i++) b->slot[i] = (struct slot){.uid = v[from + i].uid};
+    b->reading = mailbox_read_begin(box, from, from + n, visit, b);
+    if (b->reading) b->n = n;
+}
+
+static struct slot *find(struct batch *b, uint32_t uid, unsigned missing) {
+    while (b->next < b->n && b->slot[b->next].uid < uid) b->next++;
+    if (b->next == b->n || b->slot[b->next].uid != uid || missing & ~b->needs) return NULL;
+    mailbox_read_end(b->reading, true);
+    b->reading = NULL;
+    return b->slot[b->next].is_there ? &b->slot[b->next] : NULL;
 }
 
 /* What is there about `uid`, or NULL; reads ahead when that is what is going on. */
@@ -113,34 +140,45 @@ static struct slot *ahead(struct imap_text *t, struct mailbox *box, uint32_t uid
                           unsigned missing) {
     struct imap_ahead *a = t->ahead;
     const struct imap_msg *v, *m = mailbox_find(box, uid);
-    size_t n, batch;
+    struct batch *swap;
+    struct slot *slot;
+    size_t n, size;
 
     v = mailbox_messages(box, &n);
     if (!m || (missing & (IMAP_NEED_BYTES | IMAP_NEED_SAVEDATE))) return NULL;
-    if (!a) a = t->ahead = calloc(1, sizeof *a);
-    if (!a) return NULL;
+    if (!a) {
+        a = t->ahead = calloc(1, sizeof *a);
+        if (!a) return NULL;
+        a->now = &a->batch[0];
+        a->then = &a->batch[1];
+    }
     if (m > v && m[-1].uid == a->last) a->streak++;
     else a->streak = 0;
     a->last = uid;
-    while (a->next < a->n && a->slot[a->next].uid < uid) a->next++;
-    if (a->next < a->n && a->slot[a->next].uid == uid && !(missing & ~a->needs))
-        return &a->slot[a->next];
-    if (a->streak < STREAK_MIN) return NULL;
-    empty(a);
-    a->from = (size_t)(m - v);
-    batch = (size_t)a->streak * 4;
-    if (batch > IMAP_TEXT_AHEAD_MAX) batch = IMAP_TEXT_AHEAD_MAX;
-    a->n = n - a->from < batch ? n - a->from : batch;
-    a->needs = missing;
-    a->v = v;
-    for (size_t i = 0; i < a->n; i++) a->slot[i].uid = 0;
-    mailbox_read_many(box, a->from, a->from + a->n, wants, visit, a);
-    return a->slot[0].uid == uid ? &a->slot[0] : NULL;
+    slot = find(a->now, uid, missing);
+    if (slot || a->streak < STREAK_MIN) return slot;
+    if (a->now->next < a->now->n && a->now->slot[a->now->next].uid == uid &&
+        !(missing & ~a->now->needs))
+        return NULL; /* that one could not be read */
+    size =
+        (size_t)a->streak * 4 < IMAP_TEXT_AHEAD_MAX ? (size_t)a->streak * 4 : IMAP_TEXT_AHEAD_MAX;
+    slot = find(a->then, uid, missing);
+    if (slot) {
+        swap = a->now;
+        a->now = a->then;
+        a->then = swap;
+    } else {
+        begin(a->now, box, (size_t)(m - v), size, missing);
+        slot = find(a->now, uid, missing);
+    }
+    begin(a->then, box, (size_t)(m - v) + (a->now->n - a->now->next), size, missing);
+    return slot;
 }
 
 void imap_text_rest(struct imap_text *t) {
     if (!t->ahead) return;
-    empty(t->ahead);
+    empty(t->ahead->now);
+    empty(t->ahead->then);
     free(t->ahead);
     t->ahead = NULL;
 }

@@ -160,23 +160,43 @@ wall_t mailbox_saved(struct mailbox *m, uint32_t uid) {
 
 /* --- many at once ----------------------------------------------------------------------------- */
 
-/* Threads that each take the next portion; nothing else touches the snapshot meanwhile. */
-struct reading {
-    struct mailbox *m;
+enum {
+    READ_PORTION = 8,
+    READ_THREADS_MIN = 4, /* more than there are processors where there are few: they wait for the
+                             disk */
+    READ_THREADS_MAX = 8
+};
+
+/* Threads that each take the next portion. */
+struct mailbox_reading {
+    struct mailbox *m; /* NULL: the names are in `names`, and the mailbox is not touched */
+    int fd;
+    struct buf names; /* each with a NUL; "": not wanted */
+    size_t *name_at;
     atomic_size_t next;
-    size_t end;
+    size_t from, end;
     bool (*wants)(void *ctx, size_t i);
     void (*visit)(void *ctx, size_t i, struct slice bytes);
     void *ctx;
+    pthread_t threads[READ_THREADS_MAX];
+    size_t n_threads;
 };
 
-static void read_one(struct reading *r, size_t i) {
+static void read_one(struct mailbox_reading *r, size_t i) {
     char path[FILE_NAME_MAX + 8];
+    const char *name = path;
     struct message msg;
     int fd;
 
-    mailbox_file(r->m, i, path);
-    fd = open_quietly(r->m->fd, path);
+    if (!r->m) {
+        name = r->names.p + r->name_at[i - r->from];
+        if (!*name) return;
+    } else if (r->wants(r->ctx, i)) {
+        mailbox_file(r->m, i, path);
+    } else {
+        return;
+    }
+    fd = open_quietly(r->fd, name);
     if (fd < 0) return; /* it was renamed or removed: who asks for it alone looks where it went */
     if (load(fd, &msg, NULL) == OK) {
         r->visit(r->ctx, i, msg.bytes);
@@ -186,36 +206,85 @@ static void read_one(struct reading *r, size_t i) {
 }
 
 static void *read_some(void *p) {
-    enum { PORTION = 8 };
-    struct reading *r = p;
+    struct mailbox_reading *r = p;
     size_t from;
 
-    while ((from = atomic_fetch_add(&r->next, PORTION)) < r->end)
-        for (size_t i = from; i < r->end && i < from + PORTION; i++)
-            if (r->wants(r->ctx, i)) read_one(r, i);
+    while ((from = atomic_fetch_add(&r->next, READ_PORTION)) < r->end)
+        for (size_t i = from; i < r->end && i < from + READ_PORTION; i++) read_one(r, i);
     return NULL;
+}
+
+static void start_threads(struct mailbox_reading *r) {
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t most = cpus < READ_THREADS_MIN   ? READ_THREADS_MIN
+                  : cpus > READ_THREADS_MAX ? READ_THREADS_MAX
+                                            : (size_t)cpus;
+    pthread_attr_t small;
+
+    atomic_store(&r->next, r->from);
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 512 * 1024);
+    while (r->n_threads + 1 < most &&
+           pthread_create(&r->threads[r->n_threads], &small, read_some, r) == 0)
+        r->n_threads++;
+    pthread_attr_destroy(&small);
+}
+
+static void join_threads(struct mailbox_reading *r) {
+    read_some(r);
+    while (r->n_threads > 0) pthread_join(r->threads[--r->n_threads], NULL);
 }
 
 void mailbox_read_many(struct mailbox *m, size_t from, size_t to,
                        bool (*wants)(void *ctx, size_t i),
                        void (*visit)(void *ctx, size_t i, struct slice bytes), void *ctx) {
-    enum { THREADS_MIN = 4, THREADS_MAX = 8 };
-    struct reading r = {.m = m, .end = to < m->n ? to : m->n, wants, visit, ctx};
-    pthread_t threads[THREADS_MAX];
-    pthread_attr_t small;
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    /* More than there are processors where there are few: they wait for the disk. */
-    size_t n = 0, most = cpus < THREADS_MIN   ? THREADS_MIN
-                         : cpus > THREADS_MAX ? THREADS_MAX
-                                              : (size_t)cpus;
+    struct mailbox_reading r = {.m = m,
+                                .fd = m->fd,
+                                .from = from,
+                                .end = to < m->n ? to : m->n,
+                                .wants = wants,
+                                .visit = visit,
+                                .ctx = ctx};
 
-    atomic_store(&r.next, from);
-    pthread_attr_init(&small);
-    pthread_attr_setstacksize(&small, 512 * 1024);
-    while (n + 1 < most && pthread_create(&threads[n], &small, read_some, &r) == 0) n++;
-    pthread_attr_destroy(&small);
-    read_some(&r);
-    while (n > 0) pthread_join(threads[--n], NULL);
+    start_threads(&r);
+    join_threads(&r);
+}
+
+struct mailbox_reading *mailbox_read_begin(struct mailbox *m, size_t from, size_t to,
+                                           void (*visit)(void *ctx, size_t i, struct slice bytes),
+                                           void *ctx) {
+    struct mailbox_reading *r = calloc(1, sizeof *r);
+
+    if (!r) return NULL;
+    *r = (struct mailbox_reading){
+        .from = from, .end = to < m->n ? to : m->n, .visit = visit, .ctx = ctx};
+    r->fd = fcntl(m->fd, F_DUPFD_CLOEXEC, 3);
+    r->name_at = calloc(to - from + 1, sizeof *r->name_at);
+    buf_init(&r->names, (to - from + 1) * (size_t)(FILE_NAME_MAX + 8));
+    for (size_t i = r->from; r->name_at && i < r->end; i++) {
+        char path[FILE_NAME_MAX + 8];
+
+        mailbox_file(m, i, path);
+        r->name_at[i - r->from] = r->names.n;
+        buf_add(&r->names, slice_of(path, strlen(path) + 1));
+    }
+    if (r->fd < 0 || !r->name_at || r->names.bad) {
+        r->end = r->from; /* nothing is read */
+        mailbox_read_end(r, false);
+        return NULL;
+    }
+    start_threads(r);
+    return r;
+}
+
+void mailbox_read_end(struct mailbox_reading *r, bool is_wanted) {
+    if (!r) return;
+    if (!is_wanted) atomic_store(&r->next, r->end);
+    join_threads(r);
+    fd_close(&r->fd);
+    buf_release(&r->names);
+    free(r->name_at);
+    free(r);
 }
 
 struct sizing {

@@ -308,6 +308,15 @@ wall_t mailbox_saved(struct mailbox *m, uint32_t uid);
 void mailbox_read_many(struct mailbox *m, size_t from, size_t to,
                        bool (*wants)(void *ctx, size_t i),
                        void (*visit)(void *ctx, size_t i, struct slice bytes), void *ctx);
+/* The same in the background, for what will be wanted next: the mailbox may be used and changed
+ * meanwhile, and closed. `visit` and `ctx` until the end. NULL: no memory, nothing is read. */
+struct mailbox_reading;
+struct mailbox_reading *mailbox_read_begin(struct mailbox *m, size_t from, size_t to,
+                                           void (*visit)(void *ctx, size_t i, struct slice bytes),
+                                           void *ctx);
+/* Help with what is left, or leave it when it is not wanted; on return no thread runs. Frees `r`;
+ * NULL is fine. */
+void mailbox_read_end(struct mailbox_reading *r, bool is_wanted);
 /* Find all sizes, with several threads: for POP3. */
 enum err_code mailbox_sizes(struct mailbox *m, struct err *e);
 /* UIDL (RFC 1939 7): UID and UIDVALIDITY as 16 hexadecimal digits with a NUL; as stable as they,
