@@ -16,7 +16,28 @@ missing=
 for p in $list; do
     [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null || true)" = 'ii ' ] || missing="$missing $p"
 done
-[ -n "$missing" ] || exit 0
+# Node.js with npm, from wherever it is.
+[ "$what" != test ] || command -v npm > /dev/null || missing="$missing nodejs npm"
+
+# The packages of npm that tests run, as their lock file has them; without them those tests fail and say so.
+node_packages() {
+    from=$(dirname "$0")/peers/imapflow to=$(dirname "$0")/../build/imapflow
+    cmp -s "$from/package-lock.json" "$to/installed" && return
+    echo "installing: imapflow (npm)"
+    mkdir -p "$to"
+    cp "$from/package.json" "$from/package-lock.json" "$to/"
+    if npm ci --prefix "$to" --ignore-scripts --no-audit --no-fund > "$to/log" 2>&1; then
+        cp "$from/package-lock.json" "$to/installed"
+    else
+        tail -n 5 "$to/log" >&2
+        echo "deps.sh: npm could not install imapflow" >&2
+    fi
+}
+
+if [ -z "$missing" ]; then
+    [ "$what" != test ] || node_packages
+    exit 0
+fi
 echo "installing:$missing"
 if [ "$(id -u)" != 0 ]; then
     echo "deps.sh: not root; run: apt-get install$missing" >&2
@@ -39,3 +60,4 @@ if ! { apt-get update -q && apt-get install -y -q --no-install-recommends $missi
     exit 69
 fi
 rm -f "$log"
+[ "$what" != test ] || node_packages
