@@ -5,11 +5,12 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 const [modules, port, how] = process.argv.slice(2);
 const { ImapFlow } = createRequire(modules + '/x.js')('imapflow');
+globalThis.crypto ??= webcrypto; // Debian 12 has Node.js 18
 const ca = readFileSync('localhost.pem');
 const connect = async (more = {}) => {
     const c = new ImapFlow({
