@@ -211,8 +211,9 @@ const struct applet applet_serve = {
                 "relay-token-command proxy-from "
                 "xclient-from client-limit connection-limit destination mta-sts resolver dnssec "
                 "trust-anchor accounts aliases drop-dir alias-commands alias-user mx-port "
-                "message-size-limit quota quota-messages disk-reserve hold-limit queue-lifetime retry plaintext-auth "
-                "pop3-login-delay imap-hide imap-message-limit log",
+                "message-size-limit quota quota-messages disk-reserve hold-limit queue-lifetime "
+                "retry plaintext-auth "
+                "auth-failure-delay pop3-login-delay imap-hide imap-message-limit log",
     .exits = exits,
     .max_operands = 1,
     .run = run,

@@ -291,6 +291,7 @@ _postbag() {
         '--queue-lifetime=[give up on a message after this long]:TIME:_files' \
         '--retry=[first interval before a new attempt; it grows up to 4h]:TIME:_files' \
         '--plaintext-auth=[allow passwords without TLS]:yes|no:(no yes)' \
+        '--auth-failure-delay=[after a failed login the next one from there or for that account waits this long, then twice, up to eight times; at most 60s, 0s\: not]:TIME:_files' \
         '--pop3-login-delay=[refuse a POP3 login sooner than this after the last one of the same user]:TIME:_files' \
         '--imap-hide=[IMAP capabilities that are not offered, for clients that cannot use them]:CAPABILITY...:_files' \
         '--imap-message-limit=[messages that one IMAP command may read or change (MESSAGELIMIT); at least 1000 is wise]:N:_files' \

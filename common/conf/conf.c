@@ -382,10 +382,12 @@ static enum err_code set_value(struct conf *c, enum row row, struct slice v, con
         break;
     }
     case KIND_DURATION:
-        if (!num_duration(slice_trim(v), 365 * 86400, &n) || n == 0)
+        if (!num_duration(slice_trim(v), row == ROW_auth_failure_delay ? 60 : 365 * 86400, &n) ||
+            (n == 0 && row != ROW_auth_failure_delay))
             return err_set(e, ERR_CONFIG, "\"%.*s\" is not a time; write 30s, 5m, 4h or 5d",
                            SP(slice_trim(v)));
         if (row == ROW_pop3_login_delay) c->pop3_login_delay = (uint32_t)n;
+        if (row == ROW_auth_failure_delay) c->auth_failure_delay = (uint32_t)n;
         if (row == ROW_hold_limit) c->hold_limit = (uint32_t)n;
         if (row == ROW_retry) c->retry = (uint32_t)n;
         if (row == ROW_queue_lifetime) c->queue_lifetime = (uint32_t)n;

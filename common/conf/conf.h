@@ -151,6 +151,7 @@ struct conf {
     uint16_t mx_port;
     uint64_t message_size_limit;    /* bytes */
     uint32_t queue_lifetime, retry; /* seconds */
+    uint32_t auth_failure_delay;    /* seconds; 0: none */
     bool plaintext_auth;
     const char *token_command; /* NULL: no tokens */
     enum conf_log log;

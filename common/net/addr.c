@@ -60,6 +60,13 @@ bool addr_is_ipv6(const struct addr *a) {
     return a->u.sa.sa_family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr);
 }
 
+struct slice addr_network(const struct addr *a) {
+    const char *p = (const char *)a->u.in6.sin6_addr.s6_addr;
+
+    if (a->u.sa.sa_family == AF_INET) return slice_of((const char *)&a->u.in.sin_addr, 4);
+    return addr_is_ipv6(a) ? slice_of(p, 8) : slice_of(p + 12, 4);
+}
+
 bool addr_is_loopback(const struct addr *a) {
     if (a->u.sa.sa_family == AF_INET) return ntohl(a->u.in.sin_addr.s_addr) >> 24 == 127;
     if (a->u.sa.sa_family != AF_INET6) return true;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 
 struct addr {
     union {
@@ -28,6 +29,9 @@ void addr_set_port(struct addr *a, uint16_t port);
 bool addr_is_ipv6(const struct addr *a);
 /* 127.0.0.0/8, ::1, and the first mapped into IPv6. */
 bool addr_is_loopback(const struct addr *a);
+/* What one customer has: an IPv4 address, mapped into IPv6 or not, or the /64 of an IPv6 one;
+ * points into `a`. */
+struct slice addr_network(const struct addr *a);
 /* As an address literal of RFC 5321 4.1.3: "[192.0.2.1]", "[IPv6:2001:db8::1]". Returns `out`. */
 const char *addr_literal(const struct addr *a, char out[ADDR_TEXT_MAX]);
 

@@ -107,6 +107,7 @@ enum err_code instance_open(struct conf *c, const struct log *log, bool with_tls
 void instance_close(struct instance *i) {
     if (i->has_courier) courier_close(&i->courier);
     lane_free(i->server.passwords);
+    gate_free(i->server.gate);
     queue_close(i->server.queue);
     tls_creds_unref(i->server.creds);
     directory_close(&i->directory);
@@ -268,6 +269,8 @@ enum err_code instance_run(struct instance *i, unsigned jobs,
     if (code == OK && i->conf->user) code = drop_to(i->conf->user, i->conf->data, e);
     if (code == OK) i->server.passwords = lane_new((unsigned)cpus, PASSWORDS_WAITING);
     if (code == OK && !i->server.passwords) code = err_set(e, ERR_MEMORY, "cannot start threads");
+    if (code == OK && !(i->server.gate = gate_new(i->conf->auth_failure_delay * 1000)))
+        code = err_set(e, ERR_MEMORY, "no memory for the server");
     if (code == OK && jobs > 0) {
         unsigned held = 0;
         char n[24];

@@ -141,13 +141,10 @@ enum err_code loop_listen(struct loop *l, int fd, enum conf_service service, str
 /* Connections from one host: an IPv4 address or an IPv6 /64. 0: loopback, which is not counted. */
 static uint64_t host_of(const struct addr *a) {
     uint64_t h = 14695981039346656037u;
-    const unsigned char *p = a->u.in6.sin6_addr.s6_addr;
-    size_t n = 8;
+    struct slice net = addr_network(a);
 
     if (addr_is_loopback(a)) return 0;
-    if (a->u.sa.sa_family == AF_INET) p = (const unsigned char *)&a->u.in.sin_addr, n = 4;
-    else if (!addr_is_ipv6(a)) p += 12, n = 4;
-    for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 1099511628211u;
+    for (size_t i = 0; i < net.n; i++) h = (h ^ (unsigned char)net.p[i]) * 1099511628211u;
     return h ? h : 1;
 }
 
@@ -526,6 +523,7 @@ void loop_run(struct loop *l) {
     }
     for (size_t i = 0; i < l->listener_count; i++)
         epoll_ctl(l->epoll, EPOLL_CTL_DEL, l->listeners[i].fd, NULL);
+    if (l->server->passwords) lane_hurry(l->server->passwords);
     until = clock_mono() + LOOP_DRAIN_MS;
     sweep(l, clock_mono(), true, false);
     for (;;) {

@@ -32,6 +32,12 @@ static enum err_code denied(struct err *e) {
     return err_mail(e, ERR_DENIED, STATUS(5, 7, 8), "wrong user name or password");
 }
 
+/* The name that failures are counted under, of an account or not. */
+static struct slice gate_name(const struct accounts *a, const char *user,
+                              char out[ACCOUNT_NAME_MAX + 1]) {
+    return slice_str(accounts_name(a, slice_str(user), out, NULL) == OK ? out : user);
+}
+
 static void check(void *p) {
     struct login *l = p;
 
@@ -58,12 +64,21 @@ static void check(void *p) {
     }
     explicit_bzero(l->password, sizeof l->password);
     explicit_bzero(l->account.password, sizeof l->account.password);
+    if (l->session->server->gate && (l->code == OK || l->code == ERR_DENIED)) {
+        char name[ACCOUNT_NAME_MAX + 1];
+
+        gate_told(l->session->server->gate, &l->session->peer, gate_name(a, l->user, name),
+                  l->code == OK, clock_mono());
+    }
     l->is_done = true;
     session_resume(l->session);
 }
 
 enum err_code server_login(struct session *s, struct login *l, enum sasl_claim claim,
                            const char *mechanism, struct slice user, struct slice password) {
+    int64_t wait = 0;
+    mono_t now = 0;
+
     *l = (struct login){.session = s, .claim = claim, .mechanism = mechanism};
     if (user.n == 0 || user.n > ACCOUNT_NAME_MAX ||
         password.n >= (claim == SASL_IS_TOKEN ? SASL_TOKEN_MAX + 1 : sizeof l->password) ||
@@ -82,15 +97,24 @@ enum err_code server_login(struct session *s, struct login *l, enum sasl_claim c
         check(l);
         return OK;
     }
-    if (lane_submit(s->server->passwords, check, l)) return OK;
+    if (s->server->gate) {
+        char name[ACCOUNT_NAME_MAX + 1];
+
+        now = clock_mono();
+        wait = gate_enter(s->server->gate, &s->peer,
+                          gate_name(s->server->directory->accounts, l->user, name), now);
+    }
+    if (wait == 0 && lane_submit(s->server->passwords, check, l)) return OK;
+    if (wait > 0 && lane_submit_at(s->server->passwords, now + wait, check, l)) return OK;
     s->waits = false;
     if (l->token) explicit_bzero(l->token, strlen(l->token));
     free(l->token);
     l->token = NULL;
     explicit_bzero(l->password, sizeof l->password);
     l->is_done = true;
-    return l->code =
-               err_mail(&l->err, ERR_BUSY, STATUS(4, 7, 0), "too many logins at once, try later");
+    return l->code = err_mail(&l->err, ERR_BUSY, STATUS(4, 7, 0),
+                              wait ? "too many failed logins, try later"
+                                   : "too many logins at once, try later");
 }
 
 /* --- what a login can be proved by
@@ -98,8 +122,16 @@ enum err_code server_login(struct session *s, struct login *l, enum sasl_claim c
 
 static bool keys(void *user, struct slice name, struct scram_keys *out) {
     const struct session *s = user;
+    struct accounts *a = s->server->directory->accounts;
+    char text[ACCOUNT_NAME_MAX + 1], canonical[ACCOUNT_NAME_MAX + 1];
 
-    return accounts_keys(s->server->directory->accounts, name, out);
+    /* The client learns the outcome of a SCRAM login before it waits: where the gate is shut there
+     * is nothing to learn. */
+    snprintf(text, sizeof text, "%.*s", SP(slice_first(name, ACCOUNT_NAME_MAX)));
+    if (s->server->gate &&
+        gate_is_shut(s->server->gate, &s->peer, gate_name(a, text, canonical), clock_mono()))
+        name = S("");
+    return accounts_keys(a, name, out);
 }
 
 static bool binding(void *user, uint8_t out[TLS_BINDING]) {

@@ -4,6 +4,7 @@
 
 #include "deliver/rcpt.h"
 #include "queue/queue.h"
+#include "serve/gate.h"
 #include "serve/lane.h"
 #include "serve/session.h"
 
@@ -14,6 +15,7 @@ struct server {
     struct queue *queue;
     struct tls_creds *creds; /* NULL: no TLS offered */
     struct lane *passwords;  /* as wide as the machine; NULL: check at once (blocking driver) */
+    struct gate *gate;       /* slows guessing of passwords; NULL with `passwords` */
     bool is_holding;         /* take mail and deliver none of it */
     bool trusts_stdio;       /* sendmail -bs: the peer is a local user, who may relay */
     const char *drop;        /* sendmail -bs of a user who may not write the queue: his mail goes to
@@ -50,7 +52,8 @@ struct login {
     char user[ACCOUNT_NAME_MAX + 1], password[1024];
 };
 /* Start it; `claim` says what is to be checked of it. The session waits; when it is run again
- * `is_done` is true. ERR_BUSY (4.7.0) at once when the lane is full, ERR_DENIED when user or
+ * `is_done` is true. After failed logins it waits first (serve/gate).
+ * ERR_BUSY (4.7.0) at once when the lane is full or too many wait, ERR_DENIED when user or
  * password are too long: then the session does not wait. */
 enum err_code server_login(struct session *s, struct login *l, enum sasl_claim claim,
                            const char *mechanism, struct slice user, struct slice password);

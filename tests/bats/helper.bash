@@ -166,7 +166,7 @@ site() {
     mkdir -p "$T/$name"
     {
         printf 'hostname mail.%s.test\ndomain %s.test\ndata %s\n' "$name" "$name" "$T/$name"
-        printf 'plaintext-auth yes\nlog text\n'
+        printf 'plaintext-auth yes\nlog text\nauth-failure-delay 0s\n'
         printf '%s\n' "$@"
     } > "$T/$name.conf"
 }
