@@ -109,7 +109,7 @@ tap() { # DIRECTORY
     say "$1: $((ok - skip)) passed, $bad failed, $skip skipped"
     add $((ok - skip)) "$bad" "$skip"
 }
-bats_tests() { tap tests/bats; }
+bats_tests() { build asan all && tap tests/bats; }
 peers() { tap tests/peers; }
 
 crash() {
