@@ -436,8 +436,7 @@ static void on_copy(struct imap_host *h, const struct imap_event *ev) {
     }
     if (mailbox_copy(h->box, ev->uids, ev->n_uids, p.store, p.name, ~fixed_flags(p.rights), is_move,
                      &validity, from, from + ev->n_uids, &n, &e) == OK) {
-        imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
-        if (is_selected(h, ev->mailbox)) look(h, NULL);
+        if (is_move || is_selected(h, ev->mailbox)) look(h, NULL);
         imap_server_copied(h->engine, validity, from, from + ev->n_uids, n);
     } else {
         imap_host_refuse(h, &e, S("TRYCREATE"));
@@ -465,7 +464,9 @@ static void on_expunge(struct imap_host *h, const struct imap_event *ev) {
                 : err_set(&e, ERR_MEMORY, "no memory to expunge");
     for (size_t i = 0; i < n; i++) imap_server_push_expunged(h->engine, gone[i]);
     free(gone);
-    imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
+    // HIGHESTMODSEQ is in the answer: what others did before must not be told after it (RFC
+    // 7162 3.2.7)
+    if (code == OK) code = look(h, &e);
     if (code == OK) imap_server_ok(h->engine);
     else imap_host_refuse(h, &e, S("NONEXISTENT"));
 }

@@ -129,7 +129,7 @@ static enum err_code look_first(struct mailbox *m, struct mailbox_condition *onl
                                 struct err *e) {
     only_if->failed = calloc(n + 1, sizeof *only_if->failed);
     if (!only_if->failed) return no_memory(e);
-    return mailbox_sync_locked(m, &only_if->seen, mailbox_noted_modseq(m) > m->highest, e);
+    return mailbox_sync_locked(m, &only_if->seen, false, e);
 }
 
 enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t n,

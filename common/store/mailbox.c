@@ -307,7 +307,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     uint32_t *expunged = calloc(m->n + 1, sizeof *expunged);
     uint32_t *changed = calloc(m->n + 1, sizeof *changed);
     bool *is_dirty = calloc(s->n + 1, sizeof *is_dirty);
-    uint64_t noted = mailbox_noted_modseq(m), since = m->n ? m->highest : 0, modseq = 0;
+    uint64_t noted = mailbox_noted_modseq(m), since = m->n ? m->read_to : 0, modseq = 0;
     size_t old = 0, n_expunged = 0, n_changed = 0, n_new = 0, n_dirty = 0;
     struct rows rows = {0}, arrivals = {0};
     bool is_first = m->n == 0;
@@ -326,6 +326,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
         index_read_arrivals(m->index, m->validity, since, take_arrival, &arrivals);
     }
     if (noted > m->highest) m->highest = noted;
+    m->read_to = noted;
     for (size_t i = 0; i < s->n; i++) {
         uint32_t uid = m->known[s->v[i].known].uid;
         uint64_t flags;
@@ -351,10 +352,10 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
             v[i].size_bytes = m->v[old].size_bytes;
             v[i].internal_date = m->v[old].internal_date;
             v[i].modseq = m->v[old].modseq;
-            if (before != flags) {
+            if (before != flags) v[i].modseq = 0;
+            // set and taken away again counts too (RFC 7162 3.1)
+            if (before != flags || (r && r->flags == flags && r->modseq > v[i].modseq))
                 changed[n_changed++] = uid;
-                v[i].modseq = 0;
-            }
             old++;
         } else {
             n_new++;
@@ -492,7 +493,11 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     if (ch) *ch = (struct mailbox_changes){.first_new = m->n};
     directory_times(m, &new_changed, &cur_changed);
     if (!cur_changed) return err_set(e, ERR_NOT_FOUND, "the mailbox was removed");
-    if (!force && is_unchanged(m, new_changed, cur_changed)) return OK;
+    /* What another of us did within the grain of the clock is known by its modification sequence.
+     */
+    if (!force && mailbox_noted_modseq(m) <= m->read_to &&
+        is_unchanged(m, new_changed, cur_changed))
+        return OK;
     code = uidlist_load(m, e);
     if (code != OK) return code;
     if (validity && validity != m->validity) m->is_replaced = true;

@@ -59,6 +59,8 @@ struct mailbox {
     bool is_replaced; /* the uidlist is another one now: nothing here holds any more */
     uint32_t validity, next;
     uint64_t highest;
+    uint64_t read_to; /* MODSEQs up to this one are in the snapshot, whoever made them; highest may
+                       * be ahead by changes of our own */
 
     struct imap_rows *rows; /* the snapshot, never NULL; see mailbox_own */
     struct imap_msg *v;     /* rows->v */

@@ -40,10 +40,12 @@ uint64_t mailbox_noted_modseq(struct mailbox *m) {
 uint64_t mailbox_bump(struct mailbox *m) {
     char text[32];
     uint64_t noted = mailbox_noted_modseq(m), now = (uint64_t)clock_wall_us();
+    bool has_all = noted <= m->read_to;
     int n;
 
     if (noted > m->highest) m->highest = noted;
     m->highest = now > m->highest ? now : m->highest + 1;
+    if (has_all) m->read_to = m->highest;
     n = snprintf(text, sizeof text, "%019llu\n", (unsigned long long)m->highest);
     /* Not synced: were it lost, the clock is ahead of it anyway. */
     (void)file_write_at(m->lock_fd, slice_of(text, (size_t)n), 0, "postbag-lock", NULL);

@@ -443,17 +443,23 @@ static void copies_moves_and_appends(void **state) {
     m = opened(h, "INBOX", MAILBOX_WRITE);
     bit = mailbox_keyword_bit(m, S("$Label1"), true);
     good(mailbox_set_flags(m, uids + 1, 1, MAILBOX_FLAGS_ADD, STORE_SEEN | bit, NULL, &e), &e);
-    assert_int_equal(mailbox_copy(m, uids, 4, h->s, S("Nowhere"), UINT64_MAX, false, &validity, from, to, &n, &e),
+    assert_int_equal(mailbox_copy(m, uids, 4, h->s, S("Nowhere"), UINT64_MAX, false, &validity,
+                                  from, to, &n, &e),
                      ERR_NOT_FOUND);
-    good(mailbox_copy(m, uids, 4, h->s, S("Sent/2026.old"), UINT64_MAX, false, &validity, from, to, &n, &e), &e);
+    good(mailbox_copy(m, uids, 4, h->s, S("Sent/2026.old"), UINT64_MAX, false, &validity, from, to,
+                      &n, &e),
+         &e);
     assert_int_equal(n, 3);
     for (uint32_t i = 0; i < 3; i++) assert_true(from[i] == i + 1 && to[i] == i + 1);
-    good(mailbox_copy(m, uids + 1, 2, h->s, S("Sent/2026.old"), UINT64_MAX, true, &validity, from, to, &n, &e), &e);
+    good(mailbox_copy(m, uids + 1, 2, h->s, S("Sent/2026.old"), UINT64_MAX, true, &validity, from,
+                      to, &n, &e),
+         &e);
     assert_int_equal(n, 2);
     assert_true(to[0] == 4 && to[1] == 5);
     mailbox_messages(m, &n);
     assert_int_equal(n, 1);
-    good(mailbox_copy(m, uids, 1, h->s, S("INBOX"), UINT64_MAX, false, &validity, from, to, &n, &e), &e);
+    good(mailbox_copy(m, uids, 1, h->s, S("INBOX"), UINT64_MAX, false, &validity, from, to, &n, &e),
+         &e);
     assert_int_equal(to[0], 4);
     mailbox_close(m);
 
@@ -680,6 +686,38 @@ static void a_killed_writer_breaks_no_promise(void **state) {
     assert_true(last > 0);
 }
 
+static void a_modseq_is_not_made_again_by_who_reads_it(void **state) {
+    struct home *h = *state;
+    struct mailbox *a, *b;
+    struct mailbox_changes ch;
+    struct err e = {0};
+    uint32_t one = 1, two = 2;
+    uint64_t modseq;
+
+    put(h, "", "one\n");
+    put(h, "", "two\n");
+    a = opened(h, "INBOX", MAILBOX_WRITE);
+    b = opened(h, "INBOX", MAILBOX_WRITE);
+    /* a change of its own is above that of b, which it has not read */
+    good(mailbox_set_flags(b, &one, 1, MAILBOX_FLAGS_ADD, STORE_SEEN, NULL, &e), &e);
+    modseq = mailbox_find(b, 1)->modseq;
+    good(mailbox_set_flags(a, &two, 1, MAILBOX_FLAGS_ADD, STORE_SEEN, NULL, &e), &e);
+    good(mailbox_sync(a, &ch, &e), &e);
+    assert_int_equal(ch.n_flags, 1);
+    assert_int_equal(mailbox_find(a, 1)->modseq, modseq);
+    good(mailbox_sync(b, NULL, &e), &e);
+    assert_int_equal(mailbox_find(b, 1)->modseq, modseq);
+    assert_int_equal(mailbox_find(b, 2)->modseq, mailbox_find(a, 2)->modseq);
+    /* set and taken away: the flags are as before, the modification sequence is not */
+    good(mailbox_set_flags(b, &one, 1, MAILBOX_FLAGS_ADD, STORE_FLAGGED, NULL, &e), &e);
+    good(mailbox_set_flags(b, &one, 1, MAILBOX_FLAGS_REMOVE, STORE_FLAGGED, NULL, &e), &e);
+    good(mailbox_sync(a, &ch, &e), &e);
+    assert_int_equal(ch.n_flags, 1);
+    assert_int_equal(mailbox_find(a, 1)->modseq, mailbox_find(b, 1)->modseq);
+    mailbox_close(a);
+    mailbox_close(b);
+}
+
 static void a_maildrop_is_locked_once(void **state) {
     struct home *h = *state;
     struct err e = {0};
@@ -701,6 +739,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_torn_uidlist_line_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(what_other_programs_do_is_seen, begin, end),
         cmocka_unit_test_setup_teardown(flags_and_keywords_change_in_two_handles, begin, end),
+        cmocka_unit_test_setup_teardown(a_modseq_is_not_made_again_by_who_reads_it, begin, end),
         cmocka_unit_test_setup_teardown(copies_moves_and_appends, begin, end),
         cmocka_unit_test_setup_teardown(mailboxes_come_and_go, begin, end),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_nothing, begin, end),
