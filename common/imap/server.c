@@ -168,6 +168,7 @@ void imap_command_over(struct imap_server *s) {
     free(s->modified);
     s->modified = NULL;
     s->n_modified = 0;
+    s->knows_modified = false;
     s->has_since = s->is_resync = false;
     s->limited_to = 0;
     imap_fetch_clear(s);

@@ -196,8 +196,9 @@ enum imap_event_type {
     IMAP_EV_APPEND_ABORT, /* drop it: the client went away or broke the command. No answer. */
     /* uids, store_mode, flags: for each message imap_server_push_flags with what is true now, then
      * imap_server_ok (or _no). Vanished messages are left out. Keyword bits: imap_server_keywords.
-     * With has_unchanged_since those changed after unchanged_since are left as they are, pushed,
-     * and given to imap_server_modified before the answer (RFC 7162 3.1.3). */
+     * With has_unchanged_since what others did before is pushed first; then those changed after
+     * unchanged_since, which are left as they are, are given to imap_server_modified (also when
+     * there is none), and then all are pushed as above (RFC 7162 3.1.3). */
     IMAP_EV_STORE,
     /* A copy into the selected mailbox (and an APPEND there) is pushed by imap_server_push_new
      * before the answer. uids, mailbox: imap_server_copied or imap_server_no ("TRYCREATE"). For

@@ -334,7 +334,7 @@ static void cmd_move(struct imap_server *s) { copy(s, IMAP_EV_MOVE); }
 static void expunge(struct imap_server *s, const struct imap_set *set) {
     if (!imap_view_collect(s, set, true, IMAP_DELETED, 0)) {
         imap_finish(s, "NO", S("LIMIT"), S("Out of memory."));
-    } else if (s->n_uids) {
+    } else if (s->n_uids || s->enabled & ON_CONDSTORE) { // HIGHESTMODSEQ is of all that there is
         if (s->is_uid) imap_limit_uids(s);
         ask_uids(s, IMAP_EV_EXPUNGE);
     } else {

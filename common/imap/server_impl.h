@@ -213,6 +213,7 @@ struct imap_server {
     uint64_t since;
     uint32_t *modified; /* malloc: what it left alone */
     size_t n_modified;
+    bool knows_modified; /* what is pushed now is what this STORE made, not what others did before */
 
     /* SELECT: the QRESYNC parameter */
     bool is_resync;

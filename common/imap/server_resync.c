@@ -157,7 +157,9 @@ void imap_finish_modseq(struct imap_server *s, struct slice text) {
 }
 
 void imap_server_modified(struct imap_server *s, const uint32_t *uids, size_t n) {
-    if (s->open != IMAP_EV_STORE || !s->has_since || !n) return;
+    if (s->open != IMAP_EV_STORE || !s->has_since) return;
+    s->knows_modified = true;
+    if (!n) return;
     free(s->modified);
     s->n_modified = 0;
     s->modified = malloc(n * sizeof *s->modified);

@@ -189,7 +189,8 @@ void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags,
     if (!imap_view_own(s, 0)) return;
     m = &s->msgs[i];
     flags |= m->flags & IMAP_RECENT; // that one is the session's own
-    if (s->open == IMAP_EV_STORE) is_news = !s->is_silent || flags != expected(s, m->flags);
+    if (s->open == IMAP_EV_STORE && (!s->has_since || s->knows_modified))
+        is_news = !s->is_silent || flags != expected(s, m->flags);
     else is_news = flags != m->flags;
     // RFC 7162 3.1.3: who knows modification sequences is told the new one, .SILENT or not
     is_quiet = !is_news && s->enabled & ON_CONDSTORE && modseq != m->modseq;
