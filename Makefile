@@ -116,12 +116,12 @@ $B/search/%: $B/tests/fuzz/%.o $B/libpostbag.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
 
-.PHONY: test-bins fuzz-bins quick test test-unit test-wire test-fuzz test-bats test-peers test-crash fuzz
+.PHONY: test-bins fuzz-bins quick test test-unit test-wire test-fuzz test-bats test-peers test-crash test-imap fuzz
 test-bins: $(UNITBIN) $B/wire/wire $(FUZZBIN)
 fuzz-bins: $(patsubst tests/fuzz/%.c,$B/search/%,$(FUZZ))
 quick: ; @tests/run.sh unit wire
 test: ; @tests/deps.sh test && tests/run.sh unit wire fuzz bats peers crash
-test-unit test-wire test-fuzz test-bats test-peers test-crash: ; @tests/run.sh $(@:test-%=%)
+test-unit test-wire test-fuzz test-bats test-peers test-crash test-imap: ; @tests/run.sh $(@:test-%=%)
 fuzz: ; @FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/run.sh search
 
 # --- the demonstration, and what is needed ------------------------------------------------------------
@@ -182,6 +182,7 @@ help:
 	@echo 'test                   install what is missing, then every test; ends with one line of counts'
 	@echo 'quick                  unit tests and transcripts only'
 	@echo 'test-{unit,wire,fuzz,bats,peers,crash}   one kind of test'
+	@echo 'test-imap              many IMAP clients at random, IMAPTEST_SECONDS each (120), IMAPTEST_CLIENTS (20)'
 	@echo 'fuzz                   search with libFuzzer, FUZZ_SECONDS each (60)'
 	@echo 'check                  layers, headers alone, banned calls, generated files, shell scripts'
 	@echo 'man completions        make the generated files again'

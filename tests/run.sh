@@ -124,11 +124,21 @@ crash() {
     fi
 }
 
+# The long one: other clients at random each time; the short one is in peers.
+imap() {
+    build release all || return
+    local out
+    out=$(IMAPTEST_SECONDS=${IMAPTEST_SECONDS:-120} IMAPTEST_CLIENTS=${IMAPTEST_CLIENTS:-20} IMAPTEST_SEED=${IMAPTEST_SEED:-$RANDOM} \
+        bats --tap tests/peers/imaptest.bats 2>&1)
+    grep -vE '^ok' <<< "$out" | head -n 200
+    add "$(grep -c '^ok' <<< "$out")" "$(grep -c '^not ok' <<< "$out")" 0
+}
+
 mkdir -p build
 for kind in "$@"; do
     case $kind in
     bats) bats_tests ;;
-    unit | wire | fuzz | peers | crash | search) $kind ;;
+    unit | wire | fuzz | peers | crash | imap | search) $kind ;;
     *) echo "run.sh: unknown kind of test: $kind" >&2; exit 64 ;;
     esac
 done

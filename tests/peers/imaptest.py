@@ -138,6 +138,8 @@ class Client:
         if not octets:
             raise Fault("the server hung up")
         self.trace.append("S: " + brief(octets))
+        if self.w.a.dovecot and octets == b"* THREAD ":
+            octets = octets[:-1]
         kind, v = imapgrammar.parse(octets)
         if kind == "BYE" and not self.closing:
             raise Fault("BYE")
@@ -457,10 +459,10 @@ class Client:
             if refused:
                 m.flags = None
                 continue
+            if own and m.uid and id(m) in self.changed and (self.keyword in m.flags) != (sign == "+"):
+                self.owed.add(m.uid)
+                self.lost[m.uid] = "%s%s was not taken by UID %d" % (sign, self.keyword, m.uid)
             if silent and id(m) in self.changed:
-                if own and m.uid and m.flags is not None and (self.keyword in m.flags) != (sign == "+"):
-                    self.owed.add(m.uid)
-                    self.lost[m.uid] = "%s%s was not taken by UID %d" % (sign, self.keyword, m.uid)
                 m.flags = None  # by whom, before or after: not known
             elif silent and m.flags is not None:
                 new = set(flags)
@@ -849,6 +851,7 @@ def main():
     p.add_argument("--maildir")
     p.add_argument("--deliver")
     p.add_argument("--checkpoint", type=float, default=4)
+    p.add_argument("--dovecot", action="store_true", help="what Dovecot does and we do not is no fault")
     p.add_argument("--trace", type=int, default=60)
     a = p.parse_args()
     a.box = a.box or ["INBOX", "Work"]
