@@ -297,6 +297,9 @@ class Client:
 
     def content(self, m, items):
         key = (self.box, self.validity, m.uid)
+        if self.w.a.dovecot and (None in items.values() or items.get("RFC822.SIZE") == 0 or
+                                 " 0 0" in str(items.get("BODY", items.get("BODYSTRUCTURE", " 0 0")))):
+            return  # so it says that a message is gone
         whole = items.get("BODY[]")
         if "BODY[]" in items and whole is None:
             raise Fault("BODY[] of %s is NIL" % (key,))
@@ -616,6 +619,8 @@ class Client:
         """What was left out of an answer was told to be gone, or flags came: at the latest by this NOOP."""
         left = self.owed & set(self.known())
         self.owed = set()
+        if self.w.a.dovecot:
+            return
         for uid in left & set(self.lost):
             raise Fault(self.lost[uid])
         if left:
@@ -638,7 +643,7 @@ class Client:
 
     def do_pipeline(self):
         which, ms = self.some(True, 10)
-        if not ms:
+        if not ms or self.w.a.dovecot:  # which answers these in another order
             return
         lines = ["NOOP", "UID FETCH %s (UID FLAGS)" % which, "UID SEARCH ALL", "UID FETCH %s (UID RFC822.SIZE)" % which, "STATUS %s (MESSAGES)" % self.box]
         lines = self.r.sample(lines, self.r.randrange(2, 5))
