@@ -401,6 +401,10 @@ static void row_end(struct imap_server *s) {
     struct fetch_state *f = &s->fetch;
     struct imap_msg *m = &s->msgs[f->index];
 
+    if (!f->has_written && f->has_unknown_cte) { // a row has at least one item
+        buf_addf(&s->out, "UID %u", m->uid);
+        f->has_written = true;
+    }
     if (m->is_changed && !f->has_flags && !m->is_quiet) {
         if (f->has_written) buf_addc(&s->out, ' ');
         imap_view_put_flags(s, m->flags);
@@ -479,14 +483,16 @@ static struct slice encoding_of(struct fetch_state *f, const struct imap_section
     return p && !p->children ? p->encoding : S("");
 }
 
-static void put_binary(struct imap_server *s, const struct fetch_item *it) {
+/* The output was `before` long without this item and the space before it, and `has_more` says
+ * whether the row has other items there. */
+static void put_binary(struct imap_server *s, const struct fetch_item *it, size_t before,
+                       bool has_more) {
     struct fetch_state *f = &s->fetch;
     const struct imap_section *sec = &it->section;
     bool is_size = it->what == ITEM_BINARY_SIZE, has_nul;
     struct slice bytes = {0}, encoding = encoding_of(f, sec);
     uint64_t wire = 0, size;
     struct part *root = imap_section_needs_parts(sec) ? parts(f) : NULL;
-    size_t at = s->out.n;
 
     buf_add(&s->out, is_size ? S("BINARY.SIZE") : S("BINARY"));
     imap_section_put(&s->out, sec);
@@ -496,8 +502,8 @@ static void put_binary(struct imap_server *s, const struct fetch_item *it) {
     }
     if (!imap_binary_start(&f->binary, bytes, wire, encoding)) { // RFC 3516 4.3
         f->has_unknown_cte = true;
-        buf_cut(&s->out, at);
-        buf_addf(&s->out, "UID %u", s->msgs[f->index].uid);
+        buf_cut(&s->out, before);
+        f->has_written = has_more;
         return;
     }
     size = imap_binary_size(bytes, wire, encoding, &has_nul);
@@ -535,6 +541,8 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
     const struct imap_msg *m = &s->msgs[f->index];
     char date[DATE_IMAP_MAX];
     uint64_t size = m->size_bytes;
+    size_t before = s->out.n;
+    bool has_more = f->has_written;
 
     if (f->has_written) buf_addc(&s->out, ' ');
     f->has_written = true;
@@ -567,7 +575,7 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
         break;
     case ITEM_SECTION: put_section(s, it); break;
     case ITEM_BINARY:
-    case ITEM_BINARY_SIZE: put_binary(s, it); break;
+    case ITEM_BINARY_SIZE: put_binary(s, it, before, has_more); break;
     case ITEM_PREVIEW: put_preview(s); break;
     case ITEM_EMAILID:
         if (f->content.emailid.n) buf_addf(&s->out, "EMAILID (%.*s)", SP(f->content.emailid));

@@ -95,3 +95,12 @@ torture() { # SECONDS CLIENTS SERVERS SEED [ARG...]
     torture "${IMAPTEST_SECONDS:-8}" "${IMAPTEST_CLIENTS:-10}" 2 "${IMAPTEST_SEED:-2}" \
         --maildir "$T/b/mail/b.test/jo/Maildir" --deliver "$POSTBAG deliver -C $T/b1.conf jo@b.test"
 }
+
+@test "of odd MIME messages BODYSTRUCTURE, sections, sizes and BINARY agree, and the answers are grammatical" {
+    free_port IMAP
+    site b "listen imap 127.0.0.1:$IMAP"
+    user b jo
+    python3 "$ROOT/tests/peers/imapmime.py" make b/mail/b.test/jo/Maildir
+    serve b
+    timeout 60 python3 "$ROOT/tests/peers/imapmime.py" check "$IMAP" jo secret >> log 2>&1
+}
