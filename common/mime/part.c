@@ -247,6 +247,10 @@ static void close_to(struct scan *s, unsigned level, struct mark end) {
         struct frame *f = &s->stack[s->depth - 1];
 
         f->part->body = range(f->body, end);
+        /* The line end before a boundary belongs to it, also where it looked like the empty line
+         * behind the header of a message inside. */
+        if (f->part->is_message && f->part->children && f->part->body.n == 0)
+            f->part->children->header = f->part->body;
         if (f->part->is_multipart && !f->part->children) { /* a stand-in, see part.h */
             struct part *p = new_part(s);
 

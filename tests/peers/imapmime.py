@@ -197,7 +197,7 @@ def one(x, bad, n, name, whole):
         if p[0] == b"message" and len(fields) > 5:
             g = x.fetch(n, "BODY.PEEK[%s.HEADER] BODY.PEEK[%s.TEXT] BODY.PEEK[%s.HEADER.FIELDS (Subject)] BODY.PEEK[%s.HEADER.FIELDS.NOT (Subject)]" % ((path,) * 4))
             head, text = g.get("BODY[%s.HEADER]" % path), g.get("BODY[%s.TEXT]" % path)
-            must(head is not None and text is not None and (head + text == body or not body), path, "HEADER and TEXT", head, text)
+            must(head is not None and text is not None and head + text == body, path, "HEADER and TEXT", head, text)
             subject = g.get("BODY[%s.HEADER.FIELDS (SUBJECT)]" % path)
             must(subject is not None and subject.endswith(b"\r\n") and (fields[5][1] or b"") in subject, path, "HEADER.FIELDS", g)
         must(x.fetch(n, "BODY.PEEK[%s]<1.3>" % path).get("BODY[%s]<1>" % path) == body[1:4], path, "partial")
