@@ -1,6 +1,7 @@
 #include "serve/instance.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <poll.h>
@@ -17,10 +18,12 @@
 #include "net/dial.h"
 #include "sys/clock.h"
 #include "sys/file.h"
+#include "sys/lock.h"
 #include "sys/notify.h"
 
 enum {
     PASSWORDS_WAITING = 256,
+    CERT_WAIT_MS = 30 * 1000,
     LEASE_EVERY_MS = 30 * 1000,
     OBEY_EVERY_MS = 5000,
     AGAIN_MS = 50,
@@ -53,6 +56,8 @@ static enum err_code open_tls(struct instance *i, bool *made, struct err *e) {
     if (c->tls_pairs) return open_creds(i, c->tls, c->tls_pairs, e);
     if (!own.cert || !own.key) return err_set(e, ERR_MEMORY, "no memory for settings");
     if (access(own.key, F_OK) < 0 || access(own.cert, F_OK) < 0) {
+        int fd = -1;
+
         names[n++] = c->hostname;
         for (size_t k = 0; k < c->domain.n; k++)
             if (strcmp(c->domain.v[k], c->hostname) != 0) names[n++] = c->domain.v[k];
@@ -64,8 +69,17 @@ static enum err_code open_tls(struct instance *i, bool *made, struct err *e) {
                 names[n++] = c->listen[k].host;
         }
         code = file_mkdirs(conf_path(c, "tls"), 0700, e);
-        if (code == OK) code = tls_make_self_signed(names, n, own.cert, own.key, e);
-        *made = code == OK;
+        /* Several may start for the first time at once: one makes it, the others wait. */
+        if (code == OK) {
+            fd = open(conf_path(c, "tls/lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+            code = fd < 0 ? err_sys(e, "cannot open tls/lock")
+                          : lock_wait(fd, 0, true, CERT_WAIT_MS, "tls/lock", e);
+        }
+        if (code == OK && (access(own.key, F_OK) < 0 || access(own.cert, F_OK) < 0)) {
+            code = tls_make_self_signed(names, n, own.cert, own.key, e);
+            *made = code == OK;
+        }
+        fd_close(&fd);
     }
     return code != OK ? code : open_creds(i, &own, 1, e);
 }

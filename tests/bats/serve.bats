@@ -573,3 +573,18 @@ PY
     out_has 'queue is empty'
     grep -rq 'root@client.test' hop
 }
+
+@test "several that start for the first time at once share one certificate" {
+    local i port
+    for i in 1 2 3 4 5 6; do
+        free_port port
+        site a "listen imap 127.0.0.1:$port"
+        mv a.conf "a$i.conf"
+        printf '%s\n' "$port" >> ports
+    done
+    : > a/accounts
+    for i in 1 2 3 4 5 6; do start "serve-$i" "$POSTBAG" serve -C "$T/a$i.conf"; done
+    while read -r port; do wait_port "$port"; done < ports
+    grep -L ' ready ' serve-?.err > silent || true
+    [[ ! -s silent && $(grep -l 'certificate was made' serve-?.err | wc -l) == 1 ]]
+}
