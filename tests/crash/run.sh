@@ -1,7 +1,8 @@
 #!/bin/bash
 # First the fault matrix: calls on files fail, of each kind (FAULT_CASES places of each, in each way to fail; 0: one place,
 # one or two ways; build/crash/matrix has the table). Then kill -9 of serve and queue-run at random moments under load, CRASH_ROUNDS
-# rounds (50). After either every message that was answered 250 must be there, whole. Ends with one summary line.
+# rounds (50). After either every message that was answered 250 must be there, whole. Then kill -9 of serve and deliver while
+# IMAP clients change mailboxes (MAILBOX_ROUNDS, 10). Ends with one summary line.
 cd "$(dirname "$0")/../.." || exit 1
 binary=${POSTBAG:-$PWD/build/release/postbag}
 mkdir -p build/crash
@@ -14,5 +15,9 @@ faults=$(tail -n 1 build/crash/matrix)
 random=$(python3 tests/crash/crash.py "$binary" "${CRASH_ROUNDS:-50}")
 status=$?
 [ $status = 0 ] || echo "$random"
-echo "$faults; $(tail -n 1 <<< "$random")"
+mailbox=$(python3 tests/crash/mailbox.py "$binary" "${MAILBOX_ROUNDS:-10}")
+worst=$?
+[ $worst = 0 ] || echo "$mailbox"
+echo "$faults; $(tail -n 1 <<< "$random"); $(tail -n 1 <<< "$mailbox")"
+[ $status = 0 ] && exit $worst
 exit $status
