@@ -130,7 +130,6 @@ static inline void host_store(struct host *h, const struct imap_event *ev) {
         if (!m) continue;
         if (ev->has_unchanged_since && m->m.modseq > ev->unchanged_since) {
             left[n_left++] = ev->uids[i];
-            imap_server_push_flags(h->s, m->m.uid, m->m.flags, m->m.modseq);
             continue;
         }
         m->m.modseq = modseq;
@@ -138,9 +137,12 @@ static inline void host_store(struct host *h, const struct imap_event *ev) {
         if (ev->store_mode == IMAP_STORE_ADD) m->m.flags |= ev->flags;
         else if (ev->store_mode == IMAP_STORE_REMOVE) m->m.flags &= ~ev->flags;
         else m->m.flags = ev->flags;
-        imap_server_push_flags(h->s, m->m.uid, m->m.flags, modseq);
     }
     imap_server_modified(h->s, left, n_left);
+    for (size_t i = 0; i < ev->n_uids; i++) {
+        struct host_msg *m = host_find(h, ev->uids[i]);
+        if (m) imap_server_push_flags(h->s, m->m.uid, m->m.flags, m->m.modseq);
+    }
     imap_server_ok(h->s);
 }
 
