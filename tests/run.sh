@@ -2,14 +2,15 @@
 # Run the kinds of test that are named, and end with one line "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 1
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 broken=()
 export POSTBAG=$PWD/build/release/postbag
 jobs=$(nproc)
 
 say() { printf '== %s\n' "$*"; }
-# Add the counts of a runner; its output is shown when something failed.
-add() {
+# Add the counts of a runner; its output is shown when something failed, and named again at the end.
+add() { # PASSED FAILED SKIPPED WHAT
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+    [ "$2" -eq 0 ] || broken+=("$4")
 }
 
 build() { # MODE TARGET...
@@ -18,7 +19,7 @@ build() { # MODE TARGET...
     if ! make -s -j"$jobs" MODE="$mode" "$@" > build/make.log 2>&1; then
         tail -n 30 build/make.log
         say "the build failed"
-        add 0 1 0
+        add 0 1 0 "build $mode"
         return 1
     fi
 }
@@ -36,9 +37,9 @@ unit() {
         skip=$(grep -c '^\[  SKIPPED \] [a-zA-Z_]*$' <<< "$out")
         # A crash or a leak is a failure though cmocka did not count it.
         if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-        [ "$bad" -eq 0 ] || tail -n 40 <<< "$out"
+        [ "$bad" -eq 0 ] || grep -avE '^\[( RUN|       OK) ' <<< "$out" | head -n 80
         say "$(basename "$bin"): $ok passed, $bad failed"
-        add "$ok" "$bad" "$skip"
+        add "$ok" "$bad" "$skip" "$(basename "$bin") $(grep -aoP '^\[  FAILED  \] \K[^ ]+$' <<< "$out" | sort -u | xargs)"
     done
 }
 
@@ -49,11 +50,11 @@ wire() {
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed' <<< "$out" | tail -n 1)
     if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+) ]]; then
         [ "${BASH_REMATCH[2]}" = 0 ] || grep -v '^ok' <<< "$out" | tail -n 40
-        add "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}"
+        add "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}" transcripts
         say "transcripts: $line"
     else
         tail -n 40 <<< "$out"
-        add 0 1 0
+        add 0 1 0 transcripts
     fi
 }
 
@@ -69,7 +70,7 @@ fuzz() {
         else
             tail -n 30 build/fuzz.log
             say "fuzz seeds of $name: failed"
-            add 0 1 0
+            add 0 1 0 "fuzz seeds of $name"
         fi
     done
     FUZZ_SECONDS=${FUZZ_SECONDS:-4} search
@@ -79,7 +80,7 @@ search() {
     local bin name
     if ! make -s -j"$jobs" MODE=fuzz fuzz-bins > build/make.log 2>&1; then
         tail -n 30 build/make.log
-        add 0 1 0
+        add 0 1 0 "build fuzz"
         return
     fi
     for bin in build/fuzz/search/*_fuzz; do
@@ -91,7 +92,7 @@ search() {
         else
             tail -n 40 build/fuzz.log
             say "fuzzing $name: failed"
-            add 0 1 0
+            add 0 1 0 "fuzzing $name"
         fi
     done
     say "fuzzed $(find build/fuzz/search -name '*_fuzz' | wc -l) targets, $FUZZ_SECONDS s each"
@@ -107,7 +108,7 @@ tap() { # DIRECTORY
     grep -q '^1\.\.' <<< "$out" || bad=$((bad + 1))
     [ "$bad" -eq 0 ] || awk '/^not ok/{show=1} /^ok/{show=0} show' <<< "$out" | head -n 200
     say "$1: $((ok - skip)) passed, $bad failed, $skip skipped"
-    add $((ok - skip)) "$bad" "$skip"
+    add $((ok - skip)) "$bad" "$skip" "$1: $(sed -n 's/^not ok [0-9]* //p' <<< "$out" | paste -sd '|')"
 }
 bats_tests() { build asan all && tap tests/bats; }
 peers() { tap tests/peers; }
@@ -120,7 +121,7 @@ crash() {
     else
         tail -n 30 build/crash.log
         say "crash test: failed"
-        add 0 1 0
+        add 0 1 0 "crash test"
     fi
 }
 
@@ -131,7 +132,7 @@ imap() {
     out=$(IMAPTEST_SECONDS=${IMAPTEST_SECONDS:-120} IMAPTEST_CLIENTS=${IMAPTEST_CLIENTS:-20} IMAPTEST_SEED=${IMAPTEST_SEED:-$RANDOM} \
         bats --tap tests/peers/imaptest.bats 2>&1)
     grep -vE '^ok' <<< "$out" | head -n 200
-    add "$(grep -c '^ok' <<< "$out")" "$(grep -c '^not ok' <<< "$out")" 0
+    add "$(grep -c '^ok' <<< "$out")" "$(grep -c '^not ok' <<< "$out")" 0 imaptest
 }
 
 mkdir -p build
@@ -142,5 +143,6 @@ for kind in "$@"; do
     *) echo "run.sh: unknown kind of test: $kind" >&2; exit 64 ;;
     esac
 done
+[ ${#broken[@]} -eq 0 ] || printf 'failed: %s\n' "${broken[@]}"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
