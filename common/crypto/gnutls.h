@@ -11,6 +11,9 @@
 
 #define GNUTLS_SYMS(X)                                                                             \
     X(gnutls_global_init)                                                                          \
+    X(gnutls_hash)                                                                                 \
+    X(gnutls_hash_init)                                                                            \
+    X(gnutls_hash_deinit)                                                                          \
     X(gnutls_hash_fast)                                                                            \
     X(gnutls_hmac_fast)                                                                            \
     X(gnutls_pbkdf2)                                                                               \

@@ -3,12 +3,12 @@
 enum { PIECE = 8 * 1024 };
 
 bool imap_binary_start(struct imap_binary *b, struct slice src, uint64_t wire,
-                       struct slice encoding) {
+                       struct slice encoding, struct trail *trail) {
     static const char *const plain[] = {"", "7bit", "8bit", "binary"};
     bool is_known = false;
 
     *b = (struct imap_binary){.left = UINT64_MAX};
-    imap_stream_start(&b->in, src, wire, 0, UINT64_MAX);
+    imap_stream_start(&b->in, src, wire, 0, UINT64_MAX, trail);
     b->in.keeps_nul = true;
     for (size_t i = 0; i < COUNT_OF(plain); i++)
         is_known |= slice_ieq(encoding, slice_str(plain[i]));
@@ -67,13 +67,14 @@ bool imap_binary_pull(struct imap_binary *b, struct buf *out, size_t room) {
     return is_good;
 }
 
-uint64_t imap_binary_size(struct slice src, uint64_t wire, struct slice encoding, bool *has_nul) {
+uint64_t imap_binary_size(struct slice src, uint64_t wire, struct slice encoding,
+                          struct trail *trail, bool *has_nul) {
     struct imap_binary b;
     struct buf raw, piece;
     uint64_t size = 0;
 
     *has_nul = false;
-    if (!imap_binary_start(&b, src, wire, encoding)) return 0;
+    if (!imap_binary_start(&b, src, wire, encoding, trail)) return 0;
     buf_init(&raw, 2 * PIECE);
     buf_init(&piece, 8 * PIECE);
     while (!b.has_ended) {

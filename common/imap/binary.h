@@ -20,9 +20,10 @@ struct imap_binary {
 
 /* False: the encoding is not one that can be undone (UNKNOWN-CTE). `encoding` empty: none. */
 bool imap_binary_start(struct imap_binary *b, struct slice src, uint64_t wire,
-                       struct slice encoding);
+                       struct slice encoding, struct trail *trail);
 /* Octets of the whole decoded form, and is there a NUL among them; reads through `src`. */
-uint64_t imap_binary_size(struct slice src, uint64_t wire, struct slice encoding, bool *has_nul);
+uint64_t imap_binary_size(struct slice src, uint64_t wire, struct slice encoding,
+                          struct trail *trail, bool *has_nul);
 /* Append about `room` octets, at most `b->left` in all. Finished when b->left is 0. False: no
  * memory. */
 bool imap_binary_pull(struct imap_binary *b, struct buf *out, size_t room);

@@ -131,7 +131,7 @@ static void put_html(struct line *l, struct slice text) {
     }
 }
 
-bool imap_put_preview(struct buf *out, struct slice message) {
+bool imap_put_preview(struct buf *out, struct slice message, struct trail *trail) {
     struct arena a;
     struct part *root;
     const struct part *p = NULL;
@@ -139,7 +139,7 @@ bool imap_put_preview(struct buf *out, struct slice message) {
     bool is_html = false;
 
     arena_init(&a, 64 * 1024 * 1024);
-    root = part_parse(&a, message);
+    root = part_parse(&a, message, trail);
     if (root) p = part_find_text(root, S("plain"));
     if (root && !p) {
         p = part_find_text(root, S("html"));

@@ -295,18 +295,22 @@ bool imap_put_structure(struct buf *out, const struct part *root, struct slice m
     return !out->bad;
 }
 
-static bool put_whole(struct buf *out, struct slice message, bool is_extended) {
+static bool put_whole(struct buf *out, struct slice message, bool is_extended,
+                      struct trail *trail) {
     struct arena a;
     struct part *root;
 
     arena_init(&a, (size_t)64 * 1024 * 1024);
-    root = part_parse(&a, message);
+    root = part_parse(&a, message, trail);
     if (!root || !imap_put_structure(out, root, message, is_extended)) out->bad = true;
     arena_release(&a);
     return !out->bad;
 }
 
-bool imap_put_body(struct buf *out, struct slice message) { return put_whole(out, message, false); }
-bool imap_put_bodystructure(struct buf *out, struct slice message) {
-    return put_whole(out, message, true);
+bool imap_put_body(struct buf *out, struct slice message, struct trail *trail) {
+    return put_whole(out, message, false, trail);
+}
+
+bool imap_put_bodystructure(struct buf *out, struct slice message, struct trail *trail) {
+    return put_whole(out, message, true, trail);
 }

@@ -20,8 +20,8 @@ bool imap_put_envelope(struct buf *out, struct slice header);
 bool imap_put_structure(struct buf *out, const struct part *root, struct slice message,
                         bool is_extended);
 /* The two with parsing included. */
-bool imap_put_body(struct buf *out, struct slice message);
-bool imap_put_bodystructure(struct buf *out, struct slice message);
+bool imap_put_body(struct buf *out, struct slice message, struct trail *trail);
+bool imap_put_bodystructure(struct buf *out, struct slice message, struct trail *trail);
 
 /* Append `s` as nil, quoted string or literal, whatever RFC 3501 9 needs; NUL is left out, a bare
  * LF becomes CRLF in the literal. `is_nil` when `s.p` is NULL. */

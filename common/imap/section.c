@@ -121,7 +121,7 @@ static void put_fields(const struct imap_section *s, struct slice header, struct
 }
 
 bool imap_section_find(const struct imap_section *s, struct slice message, const struct part *root,
-                       struct buf *tmp, struct slice *out, uint64_t *wire) {
+                       struct trail *trail, struct buf *tmp, struct slice *out, uint64_t *wire) {
     bool is_fields = s->what == IMAP_SECTION_FIELDS || s->what == IMAP_SECTION_FIELDS_NOT;
 
     if (!s->n_path) {
@@ -129,7 +129,7 @@ bool imap_section_find(const struct imap_section *s, struct slice message, const
         *out = s->what == IMAP_SECTION_ALL    ? message
                : s->what == IMAP_SECTION_TEXT ? slice_from(message, end)
                                               : slice_first(message, end);
-        if (!is_fields) *wire = imap_wire_size(*out);
+        if (!is_fields) *wire = imap_wire_size(*out, trail);
     } else {
         struct part_range r;
         enum part_section what = s->what == IMAP_SECTION_ALL    ? PART_BODY
@@ -145,7 +145,7 @@ bool imap_section_find(const struct imap_section *s, struct slice message, const
         put_fields(s, *out, tmp);
         if (tmp->bad) return false;
         *out = buf_slice(tmp);
-        *wire = imap_wire_size(*out);
+        *wire = imap_wire_size(*out, NULL);
     }
     return true;
 }
@@ -153,51 +153,56 @@ bool imap_section_find(const struct imap_section *s, struct slice message, const
 /* --- stream ------------------------------------------------------------------------------------
  */
 
-uint64_t imap_wire_size(struct slice s) {
-    if (!s.n) return 0;
+uint64_t imap_wire_size(struct slice s, struct trail *trail) {
     uint64_t n = s.n;
-    const char *p = s.p, *end = s.p + s.n;
+    struct slice rest = s;
 
-    while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
-        n += p == s.p || p[-1] != '\r';
-        p++;
+    for (const char *lf; (lf = trail_find(trail, rest, '\n'));) {
+        n += lf == s.p || lf[-1] != '\r';
+        rest = slice_of(lf + 1, (size_t)(s.p + s.n - lf) - 1);
     }
     return n;
 }
 
-void imap_stream_start(struct imap_stream *st, struct slice src, uint64_t wire, uint64_t offset,
-                       uint64_t length) {
-    *st = (struct imap_stream){.src = src};
-    if (offset > wire) offset = wire;
-    st->left = length < wire - offset ? length : wire - offset;
-    if (!st->left) return;
-    if (wire == src.n) { // nothing to convert: go there at once
-        st->was_cr = offset && src.p[offset - 1] == '\r';
-        st->src = slice_from(src, (size_t)offset);
-        return;
-    }
-    while (offset) {
-        const char *lf = memchr(st->src.p, '\n', st->src.n);
-        size_t plain = lf ? (size_t)(lf - st->src.p) : st->src.n;
-        bool is_bare;
+static void step(struct imap_stream *st, size_t n) {
+    if (n) st->was_cr = st->src.p[n - 1] == '\r';
+    st->src = slice_from(st->src, n);
+}
 
-        if (plain >= offset) {
-            st->was_cr = st->src.p[offset - 1] == '\r';
-            st->src = slice_from(st->src, (size_t)offset);
+void imap_stream_skip(struct imap_stream *st, uint64_t n) {
+    if (n > st->left) n = st->left;
+    st->left -= n;
+    while (n && st->src.n) {
+        const char *lf = trail_find(st->trail, st->src, '\n');
+        size_t plain = lf ? (size_t)(lf - st->src.p) : st->src.n;
+
+        if (plain >= n) {
+            step(st, (size_t)n);
             return;
         }
-        if (plain) st->was_cr = st->src.p[plain - 1] == '\r';
-        offset -= plain;
-        is_bare = !st->was_cr;
-        st->src = slice_from(st->src, plain);
-        st->was_cr = false;
-        if (is_bare && offset == 1) {
+        step(st, plain);
+        n -= plain;
+        if (!st->was_cr && !st->half) {
             st->half = true;
-            return;
+            if (!--n) return;
         }
-        offset -= is_bare ? 2 : 1;
+        st->half = st->was_cr = false;
         st->src = slice_from(st->src, 1);
+        n--;
     }
+}
+
+void imap_stream_start(struct imap_stream *st, struct slice src, uint64_t wire, uint64_t offset,
+                       uint64_t length, struct trail *trail) {
+    *st = (struct imap_stream){.src = src, .trail = trail, .left = wire};
+    if (offset > wire) offset = wire;
+    if (wire == src.n) { // nothing to convert: go there at once
+        step(st, (size_t)offset);
+        st->left -= offset;
+    } else {
+        imap_stream_skip(st, offset);
+    }
+    if (st->left > length) st->left = length;
 }
 
 static void add_plain(struct buf *out, struct slice s, bool keeps_nul) {
@@ -213,6 +218,7 @@ static void add_plain(struct buf *out, struct slice s, bool keeps_nul) {
 
 bool imap_stream_pull(struct imap_stream *st, struct buf *out, size_t room) {
     if (room > st->left) room = (size_t)st->left;
+    if (st->src.n) trail_at(st->trail, st->src.p);
     while (room && st->src.n) {
         const char *lf = memchr(st->src.p, '\n', st->src.n < room + 1 ? st->src.n : room + 1);
         size_t plain = lf ? (size_t)(lf - st->src.p) : st->src.n;
@@ -221,8 +227,7 @@ bool imap_stream_pull(struct imap_stream *st, struct buf *out, size_t room) {
         if (plain > room) plain = room;
         if (plain) {
             add_plain(out, slice_first(st->src, plain), st->keeps_nul);
-            st->was_cr = st->src.p[plain - 1] == '\r';
-            st->src = slice_from(st->src, plain);
+            step(st, plain);
             st->left -= plain;
             room -= plain;
             continue;

@@ -38,19 +38,21 @@ bool imap_section_put(struct buf *out, const struct imap_section *s);
 bool imap_section_needs_parts(const struct imap_section *s);
 
 /*
- * Find the bytes. `root` may be NULL when imap_section_needs_parts says so. `*out` points into
- * `message`, or for HEADER.FIELDS into `tmp`, which is filled. `*wire` is the size in the CRLF
- * form. A section that is not there gives false (the answer is NIL); header fields of a part that
- * is no message likewise. At most `tmp`'s ceiling of header fields.
+ * Find the bytes, going through `message` with `trail`. `root` may be NULL when
+ * imap_section_needs_parts says so. `*out` points into `message`, or for HEADER.FIELDS into `tmp`,
+ * which is filled. `*wire` is the size in the CRLF form. A section that is not there gives false
+ * (the answer is NIL); header fields of a part that is no message likewise. At most `tmp`'s ceiling
+ * of header fields.
  */
 bool imap_section_find(const struct imap_section *s, struct slice message, const struct part *root,
-                       struct buf *tmp, struct slice *out, uint64_t *wire);
+                       struct trail *trail, struct buf *tmp, struct slice *out, uint64_t *wire);
 
 /* Size of `s` with every bare LF as CRLF. */
-uint64_t imap_wire_size(struct slice s);
+uint64_t imap_wire_size(struct slice s, struct trail *trail);
 
 struct imap_stream {
     struct slice src;
+    struct trail *trail;
     uint64_t left;     /* octets still to come */
     bool was_cr, half; /* last byte was CR; CR of a bare LF went out, its LF did not */
     bool keeps_nul;    /* set after the start: NUL goes out as it is */
@@ -58,7 +60,9 @@ struct imap_stream {
 /* Stream `length` octets of the CRLF form from `offset` on; `wire` is imap_wire_size(src). The
  * number of octets there will really be is `left`. */
 void imap_stream_start(struct imap_stream *st, struct slice src, uint64_t wire, uint64_t offset,
-                       uint64_t length);
+                       uint64_t length, struct trail *trail);
+/* Leave out the next `n` octets, of those that are `left`. */
+void imap_stream_skip(struct imap_stream *st, uint64_t n);
 /* Append at most `room` octets; false when `out` is full. Finished when st->left is 0. */
 bool imap_stream_pull(struct imap_stream *st, struct buf *out, size_t room);
 

@@ -291,6 +291,7 @@ struct imap_event {
 struct imap_content {
     struct slice bytes; /* the message as stored, lines ending in LF or CRLF */
     bool has_bytes;
+    struct trail *trail;        /* whom to tell how far the bytes are read; NULL: nobody */
     struct slice envelope;      /* as of imap_put_envelope */
     struct slice body;          /* as of imap_put_body */
     struct slice bodystructure; /* as of imap_put_bodystructure */

@@ -426,7 +426,7 @@ static void row_end(struct imap_server *s) {
 }
 
 static struct part *parts(struct fetch_state *f) {
-    if (!f->root) f->root = part_parse(&f->arena, f->content.bytes);
+    if (!f->root) f->root = part_parse(&f->arena, f->content.bytes, f->content.trail);
     return f->root;
 }
 
@@ -452,12 +452,90 @@ static void put_text(struct imap_server *s, struct slice given, enum item what) 
     }
 }
 
+/* The name of a section without its partial; empty when it is too long to be kept. */
+static struct slice place_name(const struct imap_section *sec, char room[PLACE_MAX]) {
+    struct imap_section whole = *sec;
+    struct buf b;
+    struct slice name = {0};
+
+    whole.has_partial = false;
+    buf_init(&b, PLACE_MAX);
+    if (imap_section_put(&b, &whole)) {
+        memcpy(room, b.p, b.n);
+        name = slice_of(room, b.n);
+    }
+    buf_release(&b);
+    return name;
+}
+
+/* Go on where the last piece of this section ended. */
+static bool place_resume(struct imap_server *s, const struct imap_section *sec) {
+    struct fetch_place *p = &s->place;
+    struct fetch_state *f = &s->fetch;
+    char room[PLACE_MAX];
+
+    if (!sec->has_partial || p->uid != s->msgs[f->index].uid || p->size != f->content.bytes.n ||
+        sec->offset < p->offset || sec->offset > p->wire ||
+        !slice_eq(place_name(sec, room), slice_of(p->section, p->n_section)))
+        return false;
+    f->stream = (struct imap_stream){
+        .src = slice_of(f->content.bytes.p + p->at + p->src_at, p->n - p->src_at),
+        .trail = f->content.trail,
+        .left = p->wire - p->offset,
+        .was_cr = p->was_cr,
+        .half = p->half,
+    };
+    imap_stream_skip(&f->stream, sec->offset - p->offset);
+    if (f->stream.left > sec->length) f->stream.left = sec->length;
+    p->offset = sec->offset + f->stream.left;
+    return true;
+}
+
+/* A piece of a large section begins. */
+static void place_set(struct imap_server *s, const struct imap_section *sec, struct slice bytes,
+                      uint64_t wire) {
+    struct slice all = s->fetch.content.bytes;
+    struct fetch_place *p = &s->place;
+
+    *p = (struct fetch_place){.size = all.n, .n = bytes.n, .wire = wire};
+    if (!sec->has_partial || sec->n_fields || bytes.n < PLACE_SIZE_MIN) return;
+    p->at = (size_t)(bytes.p - all.p);
+    p->n_section = place_name(sec, p->section).n;
+    if (p->n_section) p->uid = s->msgs[s->fetch.index].uid;
+    p->offset = sec->offset + s->fetch.stream.left;
+}
+
+/* What streams has come to an end. */
+static void place_keep(struct imap_server *s) {
+    struct fetch_state *f = &s->fetch;
+    struct fetch_place *p = &s->place;
+
+    if (p->uid != s->msgs[f->index].uid) return;
+    p->src_at = (size_t)(f->stream.src.p - f->content.bytes.p) - p->at;
+    p->was_cr = f->stream.was_cr;
+    p->half = f->stream.half;
+}
+
+/* Set the stream up; false: there is no such section. */
+static bool stream_section(struct imap_server *s, const struct imap_section *sec) {
+    struct fetch_state *f = &s->fetch;
+    struct slice bytes = {0};
+    uint64_t wire = 0;
+    struct part *root;
+
+    if (place_resume(s, sec)) return true;
+    root = imap_section_needs_parts(sec) ? parts(f) : NULL;
+    if (!imap_section_find(sec, f->content.bytes, root, f->content.trail, &f->tmp, &bytes, &wire))
+        return false;
+    imap_stream_start(&f->stream, bytes, wire, sec->has_partial ? sec->offset : 0,
+                      sec->has_partial ? sec->length : UINT64_MAX, f->content.trail);
+    place_set(s, sec, bytes, wire);
+    return true;
+}
+
 static void put_section(struct imap_server *s, const struct fetch_item *it) {
     struct fetch_state *f = &s->fetch;
     const struct imap_section *sec = &it->section;
-    struct slice bytes = {0};
-    uint64_t wire = 0;
-    struct part *root = imap_section_needs_parts(sec) ? parts(f) : NULL;
 
     if (it->label.n) {
         buf_add(&s->out, it->label);
@@ -465,12 +543,10 @@ static void put_section(struct imap_server *s, const struct fetch_item *it) {
         buf_add(&s->out, S("BODY"));
         imap_section_put(&s->out, sec);
     }
-    if (!imap_section_find(sec, f->content.bytes, root, &f->tmp, &bytes, &wire)) {
+    if (!stream_section(s, sec)) {
         buf_add(&s->out, S(" NIL"));
         return;
     }
-    imap_stream_start(&f->stream, bytes, wire, sec->has_partial ? sec->offset : 0,
-                      sec->has_partial ? sec->length : UINT64_MAX);
     buf_addf(&s->out, " {%llu}\r\n", (unsigned long long)f->stream.left);
     f->is_streaming = true;
 }
@@ -496,17 +572,17 @@ static void put_binary(struct imap_server *s, const struct fetch_item *it, size_
 
     buf_add(&s->out, is_size ? S("BINARY.SIZE") : S("BINARY"));
     imap_section_put(&s->out, sec);
-    if (!imap_section_find(sec, f->content.bytes, root, &f->tmp, &bytes, &wire)) {
+    if (!imap_section_find(sec, f->content.bytes, root, f->content.trail, &f->tmp, &bytes, &wire)) {
         buf_add(&s->out, is_size ? S(" 0") : S(" NIL"));
         return;
     }
-    if (!imap_binary_start(&f->binary, bytes, wire, encoding)) { // RFC 3516 4.3
+    if (!imap_binary_start(&f->binary, bytes, wire, encoding, f->content.trail)) { // RFC 3516 4.3
         f->has_unknown_cte = true;
         buf_cut(&s->out, before);
         f->has_written = has_more;
         return;
     }
-    size = imap_binary_size(bytes, wire, encoding, &has_nul);
+    size = imap_binary_size(bytes, wire, encoding, f->content.trail, &has_nul);
     if (is_size) {
         buf_addf(&s->out, " %llu", (unsigned long long)size);
         return;
@@ -533,7 +609,7 @@ static void put_preview(struct imap_server *s) {
 }
 
 static uint64_t content_size(const struct imap_content *c) {
-    return c->size_bytes || !c->has_bytes ? c->size_bytes : imap_wire_size(c->bytes);
+    return c->size_bytes || !c->has_bytes ? c->size_bytes : imap_wire_size(c->bytes, c->trail);
 }
 
 static void put_item(struct imap_server *s, const struct fetch_item *it) {
@@ -600,6 +676,7 @@ static bool row_run(struct imap_server *s) {
             else imap_stream_pull(&f->stream, &s->out, IMAP_CHUNK_MAX);
             if (s->out.bad) return false;
             f->is_streaming = (f->is_binary ? f->binary.left : f->stream.left) > 0;
+            if (!f->is_streaming && !f->is_binary) place_keep(s);
             if (!f->is_streaming) f->is_binary = false;
         } else if (f->item < f->n_items) {
             put_item(s, &f->items[f->item++]);

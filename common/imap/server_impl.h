@@ -27,6 +27,7 @@
 #include "sasl/server.h"
 
 enum { EVENTS_MAX = 4, COMMAND_ARENA_MAX = 32 * 1024 * 1024 };
+enum { PLACE_MAX = 64, PLACE_SIZE_MIN = 256 * 1024 }; /* of struct fetch_place */
 
 enum mode {
     MODE_COMMAND, /* waiting for, or working on, a command */
@@ -107,6 +108,19 @@ struct fetch_state {
     bool is_binary; /* it streams from `binary` */
     bool has_unknown_cte;
     bool is_notice; /* of NOTIFY: no command waits for its end */
+};
+
+/* Where the last piece of a large section ended, for who fetches it piece by piece: only the first
+ * one costs a reading of the message. */
+struct fetch_place {
+    uint32_t uid;            /* 0: none */
+    size_t size;             /* of the message, as stored */
+    char section[PLACE_MAX]; /* as it is written, without the partial */
+    size_t n_section;
+    size_t at, n;          /* the section within the message */
+    uint64_t wire, offset; /* its size, and how much of that went out or by */
+    size_t src_at;         /* what comes next within the section */
+    bool was_cr, half;
 };
 
 struct search_state {
@@ -213,7 +227,8 @@ struct imap_server {
     uint64_t since;
     uint32_t *modified; /* malloc: what it left alone */
     size_t n_modified;
-    bool knows_modified; /* what is pushed now is what this STORE made, not what others did before */
+    bool
+        knows_modified; /* what is pushed now is what this STORE made, not what others did before */
 
     /* SELECT: the QRESYNC parameter */
     bool is_resync;
@@ -259,6 +274,7 @@ struct imap_server {
     unsigned flush_step;
 
     struct fetch_state fetch;
+    struct fetch_place place;
     struct search_state search;
     struct list_state list;
     struct metadata_state metadata;

@@ -421,7 +421,7 @@ static struct slice body_text(struct subject *x, bool is_whole) {
     x->has_text = true;
     buf_reset(b);
     arena_reset(a);
-    root = part_parse(a, message);
+    root = part_parse(a, message, x->content->trail);
     for (p = root; p; p = part_next(p)) {
         struct buf t;
 
@@ -560,8 +560,8 @@ static enum truth eval(struct subject *x, const struct search_key *k) {
     case KEY_SMALLER:
         if (size == IMAP_SIZE_UNKNOWN) {
             if (!x->content) return open_for(x, IMAP_NEED_SIZE);
-            size =
-                x->content->has_bytes ? imap_wire_size(x->content->bytes) : x->content->size_bytes;
+            size = x->content->has_bytes ? imap_wire_size(x->content->bytes, x->content->trail)
+                                         : x->content->size_bytes;
         }
         return truth(k->what == KEY_LARGER ? size > k->number : size < k->number);
     default: break;

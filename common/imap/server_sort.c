@@ -172,10 +172,11 @@ static void keep_values(struct imap_server *s, struct order_state *o, const stru
             break;
         case SORT_DATE: v->number = sent_at(m, head, c); break;
         case SORT_SIZE:
-            v->number = (int64_t)(m->size_bytes != IMAP_SIZE_UNKNOWN ? m->size_bytes
-                                  : !c                               ? 0
-                                  : c->has_bytes && !c->size_bytes   ? imap_wire_size(c->bytes)
-                                                                     : c->size_bytes);
+            v->number =
+                (int64_t)(m->size_bytes != IMAP_SIZE_UNKNOWN ? m->size_bytes
+                          : !c                               ? 0
+                          : c->has_bytes && !c->size_bytes   ? imap_wire_size(c->bytes, c->trail)
+                                                             : c->size_bytes);
             break;
         case SORT_CC: v->text = keep(o, head->cc); break;
         case SORT_FROM: v->text = keep(o, head->from); break;

@@ -5,6 +5,7 @@
 enum { STEP_GONE, STEP_FRESH, STEP_FLAGS, STEP_END, VANISHED_LINE = 500 };
 
 void imap_view_clear(struct imap_server *s) {
+    s->place.uid = 0;
     imap_rows_drop(s->rows);
     s->rows = NULL;
     imap_saved_forget(s);

@@ -271,7 +271,7 @@ static enum err_code make(struct arena *a, struct slice message, unsigned unwant
 
     w.end = slice_find(message, S("\r\n")) != SLICE_NONE ? S("\r\n") : S("\n");
     if (found && !legal_is_signed(message)) {
-        const struct part *root = part_parse(a, message);
+        const struct part *root = part_parse(a, message, NULL);
 
         if (!root) return err_mail(e, ERR_LIMIT, STATUS(5, 3, 4), "the message has too many parts");
         for (const struct part *p = root; p; p = part_next(p)) {

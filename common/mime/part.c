@@ -19,6 +19,7 @@ struct frame {
 struct scan {
     struct arena *a;
     struct slice in;
+    struct trail *trail;
     struct mark now, before; /* start of the current line; the same before the preceding line end */
     struct frame stack[PART_DEPTH_MAX + 1];
     unsigned depth, count;
@@ -48,7 +49,7 @@ static void next_line(struct scan *s, struct slice line) {
 
 static struct slice line_at(const struct scan *s) {
     struct slice rest = slice_from(s->in, (size_t)s->now.at);
-    const char *lf = rest.n ? memchr(rest.p, '\n', rest.n) : NULL;
+    const char *lf = trail_find(s->trail, rest, '\n');
 
     return lf ? slice_first(rest, (size_t)(lf - rest.p) + 1) : rest;
 }
@@ -272,8 +273,8 @@ static bool open_parts(struct scan *s) {
     return true;
 }
 
-struct part *part_parse(struct arena *a, struct slice message) {
-    struct scan s = {.a = a, .in = message};
+struct part *part_parse(struct arena *a, struct slice message, struct trail *trail) {
+    struct scan s = {.a = a, .in = message, .trail = trail};
     struct part *root;
 
     if (!open_parts(&s)) return NULL;

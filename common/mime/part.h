@@ -6,7 +6,7 @@
  * leaf. Bounds: PART_COUNT_MAX parts, PART_DEPTH_MAX levels; beyond, the rest is body of the part
  * it is in.
  *
- *     struct part *root = part_parse(&arena, message);
+ *     struct part *root = part_parse(&arena, message, NULL);
  *     struct part_range r;
  *     uint32_t path[] = {1, 2};
  *     if (part_section(root, path, 2, PART_MIME, &r)) send(slice_first(slice_from(message, r.at),
@@ -15,6 +15,7 @@
 #ifndef MIME_PART_H
 #define MIME_PART_H
 
+#include "base/trail.h"
 #include "mime/header.h"
 #include "mime/param.h"
 
@@ -55,8 +56,9 @@ struct part {
 /* A multipart without boundary is reported as text/plain; a message/rfc822 whose encoding hides it,
  * or that nests too deep, as application/octet-stream. So whoever writes a BODYSTRUCTURE needs no
  * special case. NULL only when the arena is full. Linear in the size of the message (times the
- * depth for lines that begin with "--"). Text slices live in the arena, or are static. */
-struct part *part_parse(struct arena *a, struct slice message);
+ * depth for lines that begin with "--"). Text slices live in the arena, or are static. `trail`
+ * hears how far it is; NULL: nobody does. */
+struct part *part_parse(struct arena *a, struct slice message, struct trail *trail);
 
 enum part_section {
     PART_BODY,   /* BODY[1.2]; with an empty path the whole message */

@@ -626,6 +626,17 @@ static bool top_cut(struct pop3_server *s, struct slice in, size_t *n) {
     return !(s->in_body && !s->lines);
 }
 
+// A line of POP3 is text: NUL, which some clients end a string at, goes out as 0x80, as in IMAP.
+static bool put_body(struct pop3_server *s, struct slice in) {
+    for (size_t nul; (nul = slice_chr(in, '\0')) != SLICE_NONE;) {
+        if (!smtp_dot_put(&s->dot, slice_first(in, nul), &s->out) ||
+            !smtp_dot_put(&s->dot, S("\x80"), &s->out))
+            return false;
+        in = slice_from(in, nul + 1);
+    }
+    return smtp_dot_put(&s->dot, in, &s->out);
+}
+
 size_t pop3_server_body(struct pop3_server *s, struct slice chunk) {
     size_t n;
     if (s->state != SENDING || s->out.n >= OUT_HIGH) return 0;
@@ -636,7 +647,7 @@ size_t pop3_server_body(struct pop3_server *s, struct slice chunk) {
     }
     n = chunk.n;
     bool more = !s->is_top || top_cut(s, chunk, &n);
-    if (!smtp_dot_put(&s->dot, slice_first(chunk, n), &s->out)) {
+    if (!put_body(s, slice_first(chunk, n))) {
         die(s, ERR_MEMORY, "out of memory");
         return 0;
     }

@@ -7,6 +7,7 @@
 #include "imap/head.h"
 #include "imap/preview.h"
 #include "imap/render.h"
+#include "imap/section.h"
 
 enum { STREAK_MIN = 4 }; /* misses in a row before messages are read ahead */
 
@@ -23,10 +24,10 @@ static struct text_kind {
 };
 
 /* Of the content, so that copies have the same one and it survives the index (RFC 8474 5.1). */
-static bool put_emailid(struct buf *out, struct slice bytes) {
+static bool put_emailid(struct buf *out, struct slice bytes, struct trail *trail) {
     uint8_t sum[SHA256_SIZE];
 
-    if (!hash_sha256(bytes, sum)) return false;
+    if (!hash_sha256_trail(bytes, trail, sum)) return false;
     buf_addc(out, 'M');
     for (size_t i = 0; i < 16; i++) buf_addf(out, "%02x", sum[i]);
     return !out->bad;
@@ -55,13 +56,13 @@ static void split_envelope(struct slice text, struct imap_content *c) {
     c->head = slice_from(text, (size_t)n);
 }
 
-static bool render(unsigned need, struct buf *out, struct slice bytes) {
+static bool render(unsigned need, struct buf *out, struct slice bytes, struct trail *trail) {
     switch (need) {
     case IMAP_NEED_ENVELOPE | IMAP_NEED_HEAD: return put_envelope_and_head(out, bytes);
-    case IMAP_NEED_BODY: return imap_put_body(out, bytes);
-    case IMAP_NEED_PREVIEW: return imap_put_preview(out, bytes);
-    case IMAP_NEED_EMAILID: return put_emailid(out, bytes);
-    default: return imap_put_bodystructure(out, bytes);
+    case IMAP_NEED_BODY: return imap_put_body(out, bytes, trail);
+    case IMAP_NEED_PREVIEW: return imap_put_preview(out, bytes, trail);
+    case IMAP_NEED_EMAILID: return put_emailid(out, bytes, trail);
+    default: return imap_put_bodystructure(out, bytes, trail);
     }
 }
 
@@ -98,17 +99,19 @@ static void empty(struct batch *b) {
 }
 
 /* Any thread, each with a slot of its own. */
-static void visit(void *ctx, size_t i, struct slice bytes) {
+static void visit(void *ctx, size_t i, struct message *msg) {
     struct batch *b = ctx;
     struct slot *slot = &b->slot[i - b->from];
 
     for (size_t k = 0; k < IMAP_TEXT_KINDS; k++) {
         if (!(b->needs & text_kinds[k].need)) continue;
         buf_init(&slot->text[k], IMAP_TEXT_AHEAD_BYTES_MAX);
-        if (!render(text_kinds[k].need, &slot->text[k], bytes) || slot->text[k].bad)
+        if (!render(text_kinds[k].need, &slot->text[k], msg->bytes, &msg->trail) ||
+            slot->text[k].bad)
             buf_release(&slot->text[k]);
     }
-    slot->size = b->needs & IMAP_NEED_SIZE ? store_wire_size(bytes) : STORE_SIZE_UNKNOWN;
+    slot->size =
+        b->needs & IMAP_NEED_SIZE ? imap_wire_size(msg->bytes, &msg->trail) : STORE_SIZE_UNKNOWN;
     slot->is_there = true;
 }
 
@@ -249,12 +252,14 @@ bool imap_text_get(struct imap_text *t, struct mailbox *box, uint32_t uid, unsig
         t->is_open = true;
         out->bytes = t->message.bytes;
         out->has_bytes = true;
-        if (missing & IMAP_NEED_SIZE) out->size_bytes = mailbox_size_of(box, uid, out->bytes);
+        out->trail = &t->message.trail;
+        if (missing & IMAP_NEED_SIZE) out->size_bytes = mailbox_size_of(box, uid, &t->message);
     }
     for (size_t i = 0; i < IMAP_TEXT_KINDS; i++) {
         if (!(missing & text_kinds[i].need)) continue;
         /* What cannot be rendered is left to the engine, which says so in its own way. */
-        if (!render(text_kinds[i].need, &text[i], out->bytes) || text[i].bad) buf_reset(&text[i]);
+        if (!render(text_kinds[i].need, &text[i], out->bytes, out->trail) || text[i].bad)
+            buf_reset(&text[i]);
         else if (text[i].n <= STORE_CACHE_MAX)
             mailbox_cache_put(box, uid, text_kinds[i].key, buf_slice(&text[i]));
     }

@@ -209,7 +209,10 @@ static void on_body(struct pop3_host *h, const struct pop3_server_event *ev) {
         close_message(h);
         pop3_server_body_end(h->engine);
     } else {
-        pop3_server_body(h->engine, slice_from(h->open.bytes, (size_t)ev->offset));
+        struct slice rest = slice_from(h->open.bytes, (size_t)ev->offset);
+
+        trail_at(&h->open.trail, rest.p);
+        pop3_server_body(h->engine, rest);
     }
 }
 

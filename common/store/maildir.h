@@ -112,7 +112,7 @@ enum err_code maildir_new_validity(struct store *s, uint32_t *out, struct err *e
 struct writer {
     int dir_fd, fd;
     char tmp[FILE_NAME_MAX + 8]; /* "tmp/..." */
-    uint64_t stored, wire;       /* so far; `wire` by the rule of store_wire_size */
+    uint64_t stored, wire;       /* so far; `wire` by the rule of imap_wire_size */
     char last;                   /* byte stored */
     bool has_cr;
     char *block;
@@ -143,8 +143,8 @@ void keywords_read(struct mailbox *m);
 uint64_t mailbox_noted_modseq(struct mailbox *m);
 /* Octets of the file of message `i`, 0 when it is gone (quota). */
 uint64_t mailbox_stored_size(const struct mailbox *m, size_t i);
-/* takeover.c: the uidlist that Dovecot left, as ours; its keywords become ours. False: there is none,
- * or its UIDVALIDITY is another mailbox'. Lock held. */
+/* takeover.c: the uidlist that Dovecot left, as ours; its keywords become ours. False: there is
+ * none, or its UIDVALIDITY is another mailbox'. Lock held. */
 bool takeover_uidlist(struct mailbox *m, uint32_t *validity, struct buf *out);
 /* Those given later are larger than `validity` too (store.c). */
 enum err_code maildir_note_validity(struct store *s, uint32_t validity);

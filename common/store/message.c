@@ -4,10 +4,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "imap/section.h"
+#include "store/mapping.h"
 #include "store/maildir.h"
 #include "sys/file.h"
 
@@ -23,10 +24,13 @@ static enum err_code load(int fd, struct message *out, struct err *e) {
     if (fstat(fd, &st) != 0) return err_sys(e, "cannot read a message");
     n = (size_t)st.st_size;
     if (n > SMALL_MESSAGE_MAX) {
-        void *map = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
+        void *map = mapping_open(fd, n);
 
-        if (map == MAP_FAILED) return err_sys(e, "cannot map a message");
-        *out = (struct message){.bytes = slice_of(map, n), .map = map, .map_n = n};
+        if (!map) return err_sys(e, "cannot map a message");
+        *out = (struct message){.bytes = slice_of(map, n),
+                                .trail = {.behind = mapping_behind, .ctx = map},
+                                .map = map,
+                                .map_n = n};
         return OK;
     }
     p = malloc(n + 1);
@@ -78,7 +82,7 @@ enum err_code message_open(struct mailbox *m, uint32_t uid, struct message *out,
 }
 
 void message_close(struct message *msg) {
-    if (msg->map_n) munmap(msg->map, msg->map_n);
+    if (msg->map_n) mapping_close(msg->map, msg->map_n);
     else free(msg->map);
     *msg = (struct message){.map = NULL};
 }
@@ -103,7 +107,7 @@ enum err_code mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *size, stru
     if (*size != STORE_SIZE_UNKNOWN) return OK;
     code = message_open(m, uid, &msg, e);
     if (code != OK) return code;
-    *size = mailbox_size_of(m, uid, msg.bytes);
+    *size = mailbox_size_of(m, uid, &msg);
     message_close(&msg);
     return OK;
 }
@@ -117,12 +121,12 @@ void mailbox_size_is(struct mailbox *m, uint32_t uid, uint64_t size) {
     note_found(m, uid);
 }
 
-uint64_t mailbox_size_of(struct mailbox *m, uint32_t uid, struct slice stored) {
+uint64_t mailbox_size_of(struct mailbox *m, uint32_t uid, struct message *msg) {
     size_t i = mailbox_at(m, uid);
     uint64_t size = i == SIZE_MAX ? STORE_SIZE_UNKNOWN : m->v[i].size_bytes;
 
     if (size != STORE_SIZE_UNKNOWN) return size;
-    size = store_wire_size(stored);
+    size = imap_wire_size(msg->bytes, &msg->trail);
     if (i != SIZE_MAX && mailbox_own(m, NULL) == OK) {
         m->v[i].size_bytes = size;
         note_found(m, uid);
@@ -176,7 +180,7 @@ struct mailbox_reading {
     atomic_size_t next;
     size_t from, end;
     bool (*wants)(void *ctx, size_t i);
-    void (*visit)(void *ctx, size_t i, struct slice bytes);
+    void (*visit)(void *ctx, size_t i, struct message *msg);
     void *ctx;
     pthread_t threads[READ_THREADS_MAX];
     size_t n_threads;
@@ -199,7 +203,7 @@ static void read_one(struct mailbox_reading *r, size_t i) {
     fd = open_quietly(r->fd, name);
     if (fd < 0) return; /* it was renamed or removed: who asks for it alone looks where it went */
     if (load(fd, &msg, NULL) == OK) {
-        r->visit(r->ctx, i, msg.bytes);
+        r->visit(r->ctx, i, &msg);
         message_close(&msg);
     }
     close(fd);
@@ -237,7 +241,7 @@ static void join_threads(struct mailbox_reading *r) {
 
 void mailbox_read_many(struct mailbox *m, size_t from, size_t to,
                        bool (*wants)(void *ctx, size_t i),
-                       void (*visit)(void *ctx, size_t i, struct slice bytes), void *ctx) {
+                       void (*visit)(void *ctx, size_t i, struct message *msg), void *ctx) {
     struct mailbox_reading r = {.m = m,
                                 .fd = m->fd,
                                 .from = from,
@@ -251,7 +255,7 @@ void mailbox_read_many(struct mailbox *m, size_t from, size_t to,
 }
 
 struct mailbox_reading *mailbox_read_begin(struct mailbox *m, size_t from, size_t to,
-                                           void (*visit)(void *ctx, size_t i, struct slice bytes),
+                                           void (*visit)(void *ctx, size_t i, struct message *msg),
                                            void *ctx) {
     struct mailbox_reading *r = calloc(1, sizeof *r);
 
@@ -298,10 +302,10 @@ static bool wants_size(void *ctx, size_t i) {
     return s->m->v[i].size_bytes == STORE_SIZE_UNKNOWN;
 }
 
-static void note_size(void *ctx, size_t i, struct slice bytes) {
+static void note_size(void *ctx, size_t i, struct message *msg) {
     struct sizing *s = ctx;
 
-    s->sizes[i] = store_wire_size(bytes);
+    s->sizes[i] = imap_wire_size(msg->bytes, &msg->trail);
 }
 
 enum err_code mailbox_sizes(struct mailbox *m, struct err *e) {
@@ -333,45 +337,6 @@ enum err_code mailbox_sizes(struct mailbox *m, struct err *e) {
 struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid, char out[STORE_UIDL_MAX]) {
     snprintf(out, STORE_UIDL_MAX, "%08x%08x", uid, m->validity);
     return slice_of(out, STORE_UIDL_MAX - 1);
-}
-
-bool store_wire_next(struct store_wire *w, struct buf *out, size_t max) {
-    size_t given = 0;
-
-    if (w->rest.n == 0) return false;
-    while (w->rest.n > 0 && given < max && !out->bad) {
-        size_t room = max - given, n;
-        struct slice part = slice_first(w->rest, room);
-        const char *lf = memchr(part.p, '\n', part.n);
-        bool needs_cr;
-
-        n = lf ? (size_t)(lf - part.p) : part.n;
-        if (n) {
-            buf_add(out, slice_first(part, n));
-            w->after_cr = part.p[n - 1] == '\r';
-            w->rest = slice_from(w->rest, n);
-            given += n;
-            continue;
-        }
-        needs_cr = !w->after_cr;
-        if (room < (needs_cr ? 2u : 1u)) break;
-        buf_add(out, needs_cr ? S("\r\n") : S("\n"));
-        w->after_cr = false;
-        w->rest = slice_from(w->rest, 1);
-        given += needs_cr ? 2 : 1;
-    }
-    return true;
-}
-
-uint64_t store_wire_size(struct slice stored) {
-    uint64_t n = stored.n;
-    const char *p = stored.p, *end = stored.n ? stored.p + stored.n : NULL;
-
-    while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
-        n += p == stored.p || p[-1] != '\r';
-        p++;
-    }
-    return n;
 }
 
 /* --- cached texts ----------------------------------------------------------------------------- */

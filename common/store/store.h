@@ -37,6 +37,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/trail.h"
 #include "imap/rows.h"
 
 enum {
@@ -285,17 +286,19 @@ enum err_code mailbox_status(struct store *s, struct slice name, struct mailbox_
 
 struct message {
     struct slice bytes; /* as stored; valid until message_close, also if the file is removed */
-    void *map;          /* private */
-    size_t map_n;       /* private */
+    struct trail
+        trail;    /* to go through the bytes of a large message without keeping all in memory */
+    void *map;    /* private */
+    size_t map_n; /* private */
 };
-/* ERR_NOT_FOUND: it vanished. The file is read, or mapped when large; other programs must not cut
- * files short that they delivered. */
+/* ERR_NOT_FOUND: it vanished. The file is read, or mapped when large; bytes that another program
+ * cuts off a mapped file meanwhile read as NUL. `out` must not move while it is open. */
 enum err_code message_open(struct mailbox *m, uint32_t uid, struct message *out, struct err *e);
 void message_close(struct message *msg);
 /* Size on the wire, computed from the file when it is not known, then remembered. */
 enum err_code mailbox_size(struct mailbox *m, uint32_t uid, uint64_t *size, struct err *e);
 /* The same when the octets are at hand already. */
-uint64_t mailbox_size_of(struct mailbox *m, uint32_t uid, struct slice stored);
+uint64_t mailbox_size_of(struct mailbox *m, uint32_t uid, struct message *msg);
 /* The same when it is known already. */
 void mailbox_size_is(struct mailbox *m, uint32_t uid, uint64_t size);
 /* Internal date, from the file when it is not known, then remembered. */
@@ -303,16 +306,16 @@ enum err_code mailbox_date(struct mailbox *m, uint32_t uid, wall_t *date, struct
 /* When the message came into this mailbox (RFC 8514); 0: not known. */
 wall_t mailbox_saved(struct mailbox *m, uint32_t uid);
 /* Read the messages [from, to) of the snapshot with several threads: `visit` is called by any of
- * them, once for each that `wants` says yes to and that could be read; the octets are valid during
+ * them, once for each that `wants` says yes to and that could be read; the message is open during
  * the call. Returns when all is done; nothing else may be done with `m` meanwhile. */
 void mailbox_read_many(struct mailbox *m, size_t from, size_t to,
                        bool (*wants)(void *ctx, size_t i),
-                       void (*visit)(void *ctx, size_t i, struct slice bytes), void *ctx);
+                       void (*visit)(void *ctx, size_t i, struct message *msg), void *ctx);
 /* The same in the background, for what will be wanted next: the mailbox may be used and changed
  * meanwhile, and closed. `visit` and `ctx` until the end. NULL: no memory, nothing is read. */
 struct mailbox_reading;
 struct mailbox_reading *mailbox_read_begin(struct mailbox *m, size_t from, size_t to,
-                                           void (*visit)(void *ctx, size_t i, struct slice bytes),
+                                           void (*visit)(void *ctx, size_t i, struct message *msg),
                                            void *ctx);
 /* Help with what is left, or leave it when it is not wanted; on return no thread runs. Frees `r`;
  * NULL is fine. */
@@ -323,17 +326,6 @@ enum err_code mailbox_sizes(struct mailbox *m, struct err *e);
  * and what Dovecot gives by itself: a Maildir that was taken over is not fetched again. */
 enum { STORE_UIDL_MAX = 17 };
 struct slice mailbox_uidl(const struct mailbox *m, uint32_t uid, char out[STORE_UIDL_MAX]);
-
-/* Stored bytes as they go over the wire, each bare LF as CRLF, in pieces. Pure. */
-struct store_wire {
-    struct slice rest;
-    bool after_cr;
-};
-/* Append at most `max` bytes (at least 2) to `out`; false when all was given before. A message that
- * ends without line end is given one byte by byte as stored: none is added. */
-bool store_wire_next(struct store_wire *w, struct buf *out, size_t max);
-/* The size of that form. */
-uint64_t store_wire_size(struct slice stored);
 
 /* --- cached texts ----------------------------------------------------------------------------- */
 

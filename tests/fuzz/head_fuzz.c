@@ -73,7 +73,7 @@ static void check_preview(struct slice message) {
     struct buf b;
 
     buf_init(&b, 4 * IMAP_PREVIEW_MAX);
-    assert(imap_put_preview(&b, message));
+    assert(imap_put_preview(&b, message, NULL));
     assert(utf8_valid(buf_slice(&b)));
     for (size_t i = 0; i < b.n; i++) {
         assert(!ascii_is_ctl(b.p[i]));

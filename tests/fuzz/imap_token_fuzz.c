@@ -26,9 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         if (imap_take_set(&c, 1000, &set)) imap_set_resolve(&set, 1000);
         if (imap_take_section(&c, &sec)) {
             imap_section_put(&out, &sec);
-            root = part_parse(&a, in);
-            if (root && imap_section_find(&sec, in, root, &tmp, &s, &wire) &&
-                imap_wire_size(s) != wire) {
+            root = part_parse(&a, in, NULL);
+            if (root && imap_section_find(&sec, in, root, NULL, &tmp, &s, &wire) &&
+                imap_wire_size(s, NULL) != wire) {
                 abort(); // a literal would be announced with the wrong size
             }
         }
@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     }
     buf_reset(&out);
     imap_put_envelope(&out, in);
-    imap_put_bodystructure(&out, in);
+    imap_put_bodystructure(&out, in, NULL);
     buf_release(&out);
     buf_release(&tmp);
     arena_release(&a);

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
 
     arena_init(&a, 64 << 20);
     buf_init(&b, 1 << 20);
-    root = part_parse(&a, in);
+    root = part_parse(&a, in, NULL);
     for (const struct part *p = root; p; p = part_next(p)) {
         assert(p->header.at + p->header.n <= n && p->body.at + p->body.n <= n);
         assert(p->body.wire >= p->body.n && p->body.lines <= p->body.n);

@@ -149,7 +149,7 @@ static void streams_convert_at_every_offset(void **state) {
     (void)state;
     for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
         struct buf want = converted(texts[t]);
-        assert_int_equal(imap_wire_size(texts[t]), want.n);
+        assert_int_equal(imap_wire_size(texts[t], NULL), want.n);
         for (size_t from = 0; from <= want.n + 1; from++) {
             for (size_t n = 0; n <= want.n + 1; n++) {
                 for (size_t room = 1; room <= 4; room++) {
@@ -157,7 +157,7 @@ static void streams_convert_at_every_offset(void **state) {
                     struct slice expect = slice_first(slice_from(buf_slice(&want), from), n);
                     struct buf got;
                     buf_init(&got, 1 << 20);
-                    imap_stream_start(&st, texts[t], want.n, from, n);
+                    imap_stream_start(&st, texts[t], want.n, from, n, NULL);
                     assert_int_equal(st.left, expect.n);
                     while (st.left) assert_true(imap_stream_pull(&st, &got, room));
                     assert_true(slice_eq(buf_slice(&got), expect));
@@ -167,6 +167,59 @@ static void streams_convert_at_every_offset(void **state) {
         }
         buf_release(&want);
     }
+}
+
+static void streams_go_on_from_every_offset(void **state) {
+    static const struct slice text = S_INIT("a\nb\r\n\n\n\rc\r\r\n\r");
+    struct buf want = converted(text), got;
+
+    (void)state;
+    buf_init(&got, 1 << 20);
+    for (size_t read = 0; read <= want.n; read++) {
+        for (size_t skip = 0; skip <= want.n + 1; skip++) {
+            struct imap_stream st;
+
+            imap_stream_start(&st, text, want.n, 0, UINT64_MAX, NULL);
+            buf_reset(&got);
+            assert_true(imap_stream_pull(&st, &got, read));
+            imap_stream_skip(&st, skip);
+            buf_reset(&got);
+            while (st.left) assert_true(imap_stream_pull(&st, &got, 3));
+            assert_true(slice_eq(buf_slice(&got), slice_from(buf_slice(&want), read + skip)));
+        }
+    }
+    buf_release(&got);
+    buf_release(&want);
+}
+
+static void note_told(void *ctx, const char *at) {
+    const char **told = ctx;
+
+    assert_true(*told == NULL || at - *told >= TRAIL_STEP);
+    *told = at;
+}
+
+/* The lender of a large message hears at least every TRAIL_STEP bytes, whatever its lines are. */
+static void trails_tell_of_long_and_short_lines(void **state) {
+    static const size_t lines[] = {70, 3 * TRAIL_STEP, 10 * TRAIL_STEP};
+    size_t n = 8 * (size_t)TRAIL_STEP;
+    char *text = malloc(n);
+
+    (void)state;
+    assert_non_null(text);
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        const char *told = NULL;
+        struct trail t = {.behind = note_told, .ctx = &told};
+        uint64_t wire = n;
+
+        for (size_t k = 0; k < n; k++) {
+            text[k] = (k + 1) % lines[i] ? 'x' : '\n';
+            wire += text[k] == '\n';
+        }
+        assert_int_equal(imap_wire_size(slice_of(text, n), &t), wire);
+        assert_true(text + n - told <= 2 * TRAIL_STEP);
+    }
+    free(text);
 }
 
 static void envelopes_are_ascii(void **state) {
@@ -251,6 +304,8 @@ int main(void) {
         cmocka_unit_test(keywords_fill_up),
         cmocka_unit_test(patterns),
         cmocka_unit_test(streams_convert_at_every_offset),
+        cmocka_unit_test(streams_go_on_from_every_offset),
+        cmocka_unit_test(trails_tell_of_long_and_short_lines),
         cmocka_unit_test(envelopes_are_ascii),
         cmocka_unit_test(large_fetch_holds_little),
         cmocka_unit_test(injected_in_one_packet),

@@ -43,7 +43,7 @@ static unsigned flaws(struct slice s, size_t chunk) {
 /* The text of the first readable part, which must be what went in. */
 static struct slice text_of(struct slice message) {
     struct buf *b = &in;
-    struct part *root = part_parse(&arena, message);
+    struct part *root = part_parse(&arena, message, NULL);
 
     buf_reset(b);
     assert_true(part_text(part_find_text(root, S("plain")), message, b));
@@ -101,7 +101,7 @@ static void only_the_part_that_needs_it(void **state) {
                 SLICE_NONE);
     assert_true(slice_ends(got, S("\r\n--b--\r\n")));
     {
-        struct part *root = part_parse(&arena, got);
+        struct part *root = part_parse(&arena, got, NULL);
         struct buf b;
 
         buf_init(&b, 10000);
@@ -190,7 +190,7 @@ static void long_base64_and_nul(void **state) {
     buf_add(&in, S("\r\n"));
     got = make(false);
     assert_int_equal(flaws(got, 1000), 0);
-    root = part_parse(&arena, got);
+    root = part_parse(&arena, got, NULL);
     buf_init(&b, 10000);
     part_decode(root, got, &b);
     assert_int_equal(b.n, 3000);

@@ -99,7 +99,7 @@ static void sections_are_cut_out(void **state) {
             if (crlf && *p == '\n') buf_addc(&m, '\r');
             buf_addc(&m, *p);
         }
-        root = part_parse(&a, buf_slice(&m));
+        root = part_parse(&a, buf_slice(&m), NULL);
         assert_non_null(root);
         assert_int_equal(root->header.wire + root->body.wire,
                          sizeof nested - 1 + root->header.lines + root->body.lines);
@@ -178,7 +178,7 @@ static void broken_messages_have_a_structure(void **state) {
         struct part *p;
 
         arena_init(&a, 1 << 20);
-        p = part_parse(&a, slice_str(rows[i].in));
+        p = part_parse(&a, slice_str(rows[i].in), NULL);
         assert_non_null(p);
         if (count(p) != rows[i].parts) fail_msg("row %zu: %u parts", i, count(p));
         same(p->type, slice_str(rows[i].type));
@@ -202,23 +202,23 @@ static void depth_and_count_are_bounded(void **state) {
     buf_init(&b, 16 << 20);
     for (int i = 0; i < 500; i++)
         buf_addf(&b, "Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i);
-    p = part_parse(&a, buf_slice(&b));
+    p = part_parse(&a, buf_slice(&b), NULL);
     assert_non_null(p);
     assert_true(count(p) <= PART_DEPTH_MAX + 2);
     buf_reset(&b);
     buf_add(&b, S("Content-Type: multipart/mixed; boundary=b\n\n"));
     for (int i = 0; i < PART_COUNT_MAX + 500; i++) buf_add(&b, S("--b\n\nx\n"));
-    p = part_parse(&a, buf_slice(&b));
+    p = part_parse(&a, buf_slice(&b), NULL);
     assert_non_null(p);
     assert_int_equal(count(p), PART_COUNT_MAX);
     buf_reset(&b);
     for (int i = 0; i < 500; i++) buf_add(&b, S("Content-Type: message/rfc822\n\n"));
-    p = part_parse(&a, buf_slice(&b));
+    p = part_parse(&a, buf_slice(&b), NULL);
     assert_non_null(p);
     assert_true(count(p) <= PART_DEPTH_MAX + 2);
     arena_release(&a);
     arena_init(&a, 300);
-    assert_null(part_parse(&a, buf_slice(&b)));
+    assert_null(part_parse(&a, buf_slice(&b), NULL));
     arena_release(&a);
     buf_release(&b);
 }
@@ -263,7 +263,7 @@ static void a_built_message_reads_back(void **state) {
         assert_true(line.n <= 78);
         assert_true(slice_chr(line, '\r') == SLICE_NONE);
     }
-    root = part_parse(&a, buf_slice(&out));
+    root = part_parse(&a, buf_slice(&out), NULL);
     assert_int_equal(count(root), 5);
     p = part_find_text(root, S("plain"));
     assert_true(part_text(p, buf_slice(&out), &b));

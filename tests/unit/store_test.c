@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "imap/section.h"
 #include "store/store.h"
 #include "sys/file.h"
 
@@ -98,7 +99,7 @@ static void a_message_is_stored_and_read(void **state) {
     struct delivery d = {.parts = parts, .n_parts = 4, .date = 1000000000};
     const struct imap_msg *v;
     struct mailbox_changes ch;
-    struct store_wire w;
+    struct imap_stream w;
     struct mailbox *m;
     struct message msg;
     struct buf b;
@@ -119,13 +120,12 @@ static void a_message_is_stored_and_read(void **state) {
     assert_int_equal(mailbox_uidl(m, 1, uidl).n, 16);
     good(message_open(m, 1, &msg, &e), &e);
     assert_true(slice_eq(msg.bytes, S("Return-Path: <a@b>\nSubject: x\n\nbody\nend\n")));
-    assert_int_equal(store_wire_size(msg.bytes), v[0].size_bytes);
+    assert_int_equal(imap_wire_size(msg.bytes, NULL), v[0].size_bytes);
     buf_init(&b, 1000);
     for (size_t max = 2; max < 60; max++) {
         buf_reset(&b);
-        w = (struct store_wire){.rest = msg.bytes};
-        while (store_wire_next(&w, &b, max)) {
-        }
+        imap_stream_start(&w, msg.bytes, v[0].size_bytes, 0, UINT64_MAX, NULL);
+        while (w.left) assert_true(imap_stream_pull(&w, &b, max));
         assert_true(
             slice_eq(buf_slice(&b), S("Return-Path: <a@b>\r\nSubject: x\r\n\r\nbody\r\nend\r\n")));
     }
