@@ -12,17 +12,14 @@ enum { BATCH_MIN = 500 }; // RFC 10022: a server takes no smaller ones
 
 /* "2000 [1:10]": of batches of 2000 messages, counted from the newest, all or those. */
 static bool take_batches(struct imap_server *s, uint64_t *size, uint64_t *from, uint64_t *to) {
-    uint64_t swap;
-
     *from = 1;
     *to = UINT32_MAX;
     if (!imap_take_sp(&s->cur) || !imap_take_number(&s->cur, UINT32_MAX, size) || !*size)
         return false;
     if (imap_take_sp(&s->cur) &&
         (!imap_take_number(&s->cur, UINT32_MAX, from) || !imap_take(&s->cur, ':') ||
-         !imap_take_number(&s->cur, UINT32_MAX, to) || !*from || !*to))
+         !imap_take_number(&s->cur, UINT32_MAX, to) || !*from || *to < *from))
         return false;
-    if (*from > *to) swap = *from, *from = *to, *to = swap;
     return imap_at_end(&s->cur);
 }
 

@@ -210,7 +210,7 @@ void imap_server_notice_status(struct imap_server *s, struct slice name, bool is
     imap_put_mailbox(s, name);
     buf_addf(&s->out, " (MESSAGES %u UIDNEXT %u UIDVALIDITY %u UNSEEN %u", st->messages,
              st->uidnext, st->uidvalidity, st->unseen);
-    if (s->enabled & ON_CONDSTORE)
+    if (s->enabled & ON_CONDSTORE || want & ON_FLAGS) // RFC 5465 5.3
         buf_addf(&s->out, " HIGHESTMODSEQ %llu", (unsigned long long)st->highest_modseq);
     buf_add(&s->out, S(")\r\n"));
 }
