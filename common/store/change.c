@@ -10,6 +10,8 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
+enum { COPY_BLOCK = 64 * 1024 };
+
 static enum err_code no_memory(struct err *e) {
     return err_set(e, ERR_MEMORY, "no memory for a list of messages");
 }
@@ -310,22 +312,63 @@ static enum err_code copy_plan(struct mailbox *m, size_t i, uint64_t flags, stru
     return asprintf(&out->name, "%s:2,%s", base, letters) < 0 ? no_memory(e) : OK;
 }
 
+/* Another file system, or one without links: the octets as they are, through tmp/. */
+static enum err_code copy_octets(int fd, struct mailbox *t, const char *name, struct err *e) {
+    char tmp[FILE_NAME_MAX + 64], now[FILE_NAME_MAX + 64], block[COPY_BLOCK];
+    struct timespec times[2] = {{.tv_nsec = UTIME_NOW}};
+    enum err_code code = OK;
+    struct stat st;
+    ssize_t n;
+    int out;
+
+    snprintf(tmp, sizeof tmp, "tmp/%s", name);
+    snprintf(now, sizeof now, "cur/%s", name);
+    out = openat(t->fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (out < 0) return err_sys(e, "cannot copy a message");
+    fd_own_like(out, t->fd);
+    while (code == OK && (n = read(fd, block, sizeof block)) != 0) {
+        if (n > 0) code = file_write(out, slice_of(block, (size_t)n), "a message", e);
+        else if (errno != EINTR) code = err_sys(e, "cannot read a message");
+    }
+    if (code == OK && fstat(fd, &st) != 0) code = err_sys(e, "cannot read a message");
+    if (code == OK) {
+        times[1] = st.st_mtim;
+        if (futimens(out, times) != 0) code = err_sys(e, "cannot date a message");
+    }
+    if (code == OK) code = file_sync(out, "a message", e);
+    if (close(out) != 0 && code == OK) code = err_sys(e, "cannot write a message");
+    if (code == OK && renameat(t->fd, tmp, t->fd, now) != 0)
+        code = err_sys(e, "cannot copy a message");
+    if (code != OK) unlinkat(t->fd, tmp, 0);
+    return code;
+}
+
 /* ERR_NOT_FOUND: it vanished. */
-static enum err_code copy_link(struct mailbox *m, size_t i, struct mailbox *t, const char *name,
-                               struct err *e) {
+static enum err_code copy_one(struct mailbox *m, size_t i, struct mailbox *t, const char *name,
+                              struct err *e) {
     for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
         char old[FILE_NAME_MAX + 8], now[FILE_NAME_MAX + 64];
 
         mailbox_file(m, i, old);
         snprintf(now, sizeof now, "cur/%s", name);
         if (linkat(m->fd, old, t->fd, now, 0) == 0) return OK;
+        if (errno == EXDEV || errno == EPERM || errno == EMLINK) {
+            int fd = openat(m->fd, old, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+            if (fd >= 0) {
+                enum err_code code = copy_octets(fd, t, name, e);
+
+                fd_close(&fd);
+                return code;
+            }
+        }
         if (errno != ENOENT) return err_sys(e, "cannot copy a message");
         if (!mailbox_refind(m, i)) return ERR_NOT_FOUND;
     }
     return err_set(e, ERR_BUSY, "another program keeps renaming a message");
 }
 
-/* With the target locked: link all, give them UIDs, durable. */
+/* With the target locked: link or copy all, give them UIDs, durable. */
 static enum err_code copy_all(struct mailbox *m, struct mailbox *t, struct newcomer *v, size_t n,
                               uint32_t *from, uint32_t *to, size_t *n_done, struct err *e) {
     const char **names = calloc(n + 1, sizeof *names);
@@ -337,7 +380,7 @@ static enum err_code copy_all(struct mailbox *m, struct mailbox *t, struct newco
     for (size_t k = 0; k < n && code == OK; k++) {
         size_t i = mailbox_at(m, from[k]);
 
-        code = i == SIZE_MAX ? ERR_NOT_FOUND : copy_link(m, i, t, v[k].name, e);
+        code = i == SIZE_MAX ? ERR_NOT_FOUND : copy_one(m, i, t, v[k].name, e);
         if (code == ERR_NOT_FOUND) { /* vanished */
             code = OK;
             continue;

@@ -50,11 +50,13 @@ static enum err_code load(int fd, struct message *out, struct err *e) {
     return OK;
 }
 
-/* Reading is no news to the file system, where it lets us. */
+/* Reading is no news to the file system, where it lets us; and a pipe that somebody put there does
+ * not hold us. */
 static int open_quietly(int dir_fd, const char *path) {
-    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOATIME);
+    const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int fd = openat(dir_fd, path, flags | O_NOATIME);
 
-    return fd >= 0 || errno != EPERM ? fd : openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd >= 0 || errno != EPERM ? fd : openat(dir_fd, path, flags);
 }
 
 enum err_code message_open(struct mailbox *m, uint32_t uid, struct message *out, struct err *e) {

@@ -129,3 +129,22 @@ assert jo("GETACL INBOX")[0].endswith('"ann@b.test" lrswi'), jo.last
 assert J in names(ann)
 PY
 }
+
+@test "COPY and MOVE to a home on another file system" {
+    FAR=$(mktemp -d /dev/shm/postbag.XXXXXX)
+    [[ $(stat -c %d "$FAR") != $(stat -c %d "$T") ]]
+    printf 'far@b.test:{PLAIN}secret::::%s\n' "$FAR" >> b/accounts
+    "$POSTBAG" account list -C b.conf >> log
+    story <<'PY'
+for i in range(3): deliver("jo", "Subject: %d\n\nbody\n" % i)
+far = login("far")
+jo("SETACL INBOX far lrswite"); jo("SELECT INBOX"); jo("STORE 1 +FLAGS (\\Flagged kept)"); dates = jo("FETCH 1:3 INTERNALDATE")
+far("SELECT " + '"%s"' % J); far("COPY 1:2 INBOX"); assert "COPYUID" in far.tagged; far("MOVE 3 INBOX")
+far("SELECT INBOX"); assert far.told("EXISTS") == ["* 3 EXISTS"], far.last
+assert far("FETCH 1:3 INTERNALDATE") == dates
+assert flags(far, 1) == {"\\Flagged", "kept"} and [x for x in far("FETCH 1:3 BODY.PEEK[]") if "body" not in x] == []
+jo("NOOP"); assert len(jo.told("EXPUNGE")) == 1
+PY
+    [[ -n $(find "$FAR" -path '*/cur/*' -type f) && -z $(find "$FAR" -path '*/tmp/*' -type f) ]]
+}
+story_teardown() { [[ -z ${FAR:-} ]] || rm -rf "$FAR"; }
