@@ -127,6 +127,7 @@ struct imap_status {
     uint64_t size_bytes; /* sum of RFC822.SIZE; only looked at when asked for */
     uint64_t highest_modseq;
     uint32_t deleted;
+    uint64_t deleted_bytes; /* sum of RFC822.SIZE of these; only looked at when asked for */
     struct slice mailboxid; /* empty: none */
 };
 
@@ -139,9 +140,10 @@ enum {
     IMAP_STATUS_UNSEEN = 1 << 4,
     IMAP_STATUS_SIZE = 1 << 5, /* RFC 8438 */
     IMAP_STATUS_HIGHESTMODSEQ = 1 << 6,
-    IMAP_STATUS_DELETED = 1 << 7,    /* RFC 9051 */
-    IMAP_STATUS_MAILBOXID = 1 << 8,  /* RFC 8474 */
-    IMAP_STATUS_APPENDLIMIT = 1 << 9 /* RFC 7889: the engine knows it */
+    IMAP_STATUS_DELETED = 1 << 7,         /* RFC 9051 */
+    IMAP_STATUS_MAILBOXID = 1 << 8,       /* RFC 8474 */
+    IMAP_STATUS_APPENDLIMIT = 1 << 9,     /* RFC 7889: the engine knows it */
+    IMAP_STATUS_DELETED_STORAGE = 1 << 10 /* RFC 9208 4.1.4 */
 };
 
 /* What FETCH or SEARCH wants to know about a message, as bits of imap_event.items. */

@@ -175,8 +175,7 @@ static void cmd_select(struct imap_server *s) {
     if (s->is_selected) { // RFC 3501 6.3.1: also when the new one cannot be selected
         imap_view_clear(s);
         imap_tell(s, IMAP_EV_UNSELECT);
-        if (s->enabled & (ON_QRESYNC | ON_REV2))
-            buf_add(&s->out, S("* OK [CLOSED] Previous mailbox closed.\r\n"));
+        buf_add(&s->out, S("* OK [CLOSED] Previous mailbox closed.\r\n")); // RFC 7162 3.2.11
     }
     ev = imap_ask(s, IMAP_EV_SELECT);
     ev->mailbox = s->mailbox;
@@ -193,12 +192,12 @@ static bool take_use(struct imap_server *s, unsigned *use) {
         if (!imap_take_word(&s->cur, &word)) return false;
         if (!slice_ieq(word, S("USE"))) return refuse(s, "Unknown parameter of CREATE");
         if (!imap_take_sp(&s->cur) || !imap_take(&s->cur, '(')) return false;
-        do {
+        while (!imap_take(&s->cur, ')')) {
             if (!imap_take_flag(&s->cur, &word)) return false;
-            if (!imap_special_use(word)) return refuse(s, "Unknown special use");
-            *use |= imap_special_use(word);
-        } while (imap_take_sp(&s->cur));
-        if (!imap_take(&s->cur, ')')) return false;
+            // what is not known cannot be given: the host refuses it (RFC 6154 3)
+            *use |= imap_special_use(word) ? imap_special_use(word) : IMAP_USE_ALL;
+            imap_take_sp(&s->cur);
+        }
     } while (imap_take_sp(&s->cur));
     return imap_take(&s->cur, ')');
 }

@@ -250,8 +250,9 @@ struct imap_server {
     uint32_t limited_to;     /* MESSAGELIMIT: the lowest UID that this command came to; 0: to all */
 
     /* the selected mailbox */
-    unsigned enabled; /* ON_* */
-    uint32_t *saved;  /* malloc: UIDs that SEARCH saved for "$" */
+    unsigned enabled;       /* ON_* */
+    unsigned enabled_names; /* what ENABLE was told and has answered, by its place in the table */
+    uint32_t *saved;        /* malloc: UIDs that SEARCH saved for "$" */
     size_t n_saved;
     bool is_selected, is_read_only;
     uint64_t modseq;        /* the highest that was pushed */

@@ -349,8 +349,8 @@ static void put_item(struct imap_server *s, size_t i, bool has_hidden) {
     bool is_first = true;
 
     if (l->is_lsub) {
+        if (!(attributes & IMAP_SUBSCRIBED)) attributes |= IMAP_NOSELECT; // RFC 3501 6.3.9
         attributes &= ~(unsigned)(IMAP_SUBSCRIBED | IMAP_USES | IMAP_NONEXISTENT);
-        if (m->is_implied) attributes |= IMAP_NOSELECT;
     } else {
         bool has = has_children(s, i);
 
@@ -392,11 +392,10 @@ static bool list_one(struct imap_server *s, size_t i) {
     if (!matches(s, m->name)) return false;
     has_hidden = l->select & SELECT_RECURSIVE && has_hidden_child(s, i);
     is_in = is_selected_by(l, m);
-    if (m->is_implied) {
-        /* A level that is no mailbox: shown for its children, where they are not shown themselves.
-         */
-        is_in = l->is_lsub ? has_hidden_child(s, i) : !l->select && has_children(s, i);
-    }
+    if (l->is_lsub) is_in = is_in && !m->is_implied;
+    else if (m->is_implied) is_in = !l->select && has_children(s, i);
+    /* A level above a subscribed name: shown for that, where it is not shown itself. */
+    if (l->is_lsub && !is_in) is_in = has_hidden_child(s, i);
     if (!is_in && !has_hidden) return false;
     put_item(s, i, has_hidden);
     if (!l->wants_status || m->is_implied || m->attributes & (IMAP_NOSELECT | IMAP_NONEXISTENT))
@@ -439,6 +438,7 @@ static const struct {
     {IMAP_STATUS_HIGHESTMODSEQ, S_INIT("HIGHESTMODSEQ")},
     {IMAP_STATUS_DELETED, S_INIT("DELETED")},
     {IMAP_STATUS_APPENDLIMIT, S_INIT("APPENDLIMIT")},
+    {IMAP_STATUS_DELETED_STORAGE, S_INIT("DELETED-STORAGE")},
     {IMAP_STATUS_MAILBOXID, S_INIT("MAILBOXID")},
 };
 
@@ -480,7 +480,8 @@ void imap_cmd_status(struct imap_server *s) {
 void imap_server_status(struct imap_server *s, const struct imap_status *st) {
     const uint64_t v[] = {st->messages,       st->recent,  st->uidnext,
                           st->uidvalidity,    st->unseen,  st->size_bytes,
-                          st->highest_modseq, st->deleted, s->cfg.message_size_max};
+                          st->highest_modseq, st->deleted, s->cfg.message_size_max,
+                          st->deleted_bytes};
     bool is_first = true;
 
     if (s->open != IMAP_EV_STATUS) return;

@@ -28,10 +28,9 @@ void imap_cmd_enable(struct imap_server *s) {
 
     for (; imap_take_sp(&s->cur) && imap_take_atom(&s->cur, &word); n++) {
         for (size_t i = 0; i < COUNT_OF(features); i++) {
-            if (!slice_ieq(word, features[i].name) ||
-                (s->enabled & features[i].bits) == features[i].bits)
-                continue;
+            if (!slice_ieq(word, features[i].name) || s->enabled_names & 1u << i) continue;
             imap_enable(s, features[i].bits);
+            s->enabled_names |= 1u << i;
             words[told++] = features[i].name;
         }
     }

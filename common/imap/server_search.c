@@ -336,6 +336,7 @@ void imap_search_start(struct imap_server *s, bool has_charset) {
         return;
     }
     if (p.charset.n && !charset_is_known(p.charset)) {
+        if (s->search.returns & RETURN_SAVE) imap_saved_forget(s); // RFC 5182 2.1
         imap_finish(s, "NO", S("BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252)"),
                     S("Unknown charset."));
         return;

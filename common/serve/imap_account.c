@@ -47,22 +47,25 @@ void imap_host_list(struct imap_host *h) {
 }
 
 /* The octets of all messages in the form that goes over the wire (RFC 8438), exact: where neither
- * file name nor index knows a size the message is read. */
-static enum err_code size_of(const struct place *p, uint64_t *sum, struct err *e) {
+ * file name nor index knows a size the message is read. `*deleted`: of those that are \Deleted
+ * (RFC 9208 4.1.4). */
+static enum err_code size_of(const struct place *p, uint64_t *sum, uint64_t *deleted,
+                             struct err *e) {
     struct mailbox *m;
     const struct imap_msg *v;
     size_t n;
     enum err_code code = mailbox_open(p->store, p->name, MAILBOX_READ, &m, e);
 
-    *sum = 0;
+    *sum = *deleted = 0;
     if (code != OK) return code;
     v = mailbox_messages(m, &n);
     for (size_t i = 0; i < n; i++) {
         uint64_t size = v[i].size_bytes;
 
         /* One that vanished meanwhile counts nothing. */
-        if (size != STORE_SIZE_UNKNOWN || mailbox_size(m, v[i].uid, &size, NULL) == OK)
-            *sum += size;
+        if (size == STORE_SIZE_UNKNOWN && mailbox_size(m, v[i].uid, &size, NULL) != OK) continue;
+        *sum += size;
+        if (v[i].flags & STORE_DELETED) *deleted += size;
     }
     mailbox_close(m);
     return OK;
@@ -71,14 +74,15 @@ static enum err_code size_of(const struct place *p, uint64_t *sum, struct err *e
 void imap_host_status(struct imap_host *h, const struct imap_event *ev) {
     struct mailbox_status st;
     char id[MAILBOXID_MAX];
-    uint64_t size = 0;
+    uint64_t size = 0, deleted = 0;
     struct place p;
     struct err e = {0};
     enum err_code code = share_find(&h->share, ev->mailbox, ACL_READ, false, &p, &e);
 
     if (code == OK) {
         code = mailbox_status(p.store, p.name, &st, &e);
-        if (code == OK && ev->items & IMAP_STATUS_SIZE) code = size_of(&p, &size, &e);
+        if (code == OK && ev->items & (IMAP_STATUS_SIZE | IMAP_STATUS_DELETED_STORAGE))
+            code = size_of(&p, &size, &deleted, &e);
         share_leave(&p);
     }
     if (code != OK) {
@@ -94,6 +98,7 @@ void imap_host_status(struct imap_host *h, const struct imap_event *ev) {
                                              .size_bytes = size,
                                              .highest_modseq = st.highest_modseq,
                                              .deleted = st.deleted,
+                                             .deleted_bytes = deleted,
                                              .mailboxid = imap_host_mailboxid(st.uidvalidity, id)});
 }
 

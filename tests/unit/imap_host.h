@@ -191,7 +191,7 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
     struct imap_server *s = h->s;
     struct host_msg *m;
     struct imap_content content = {0};
-    struct imap_status st = {3, 1, h->uidnext, 7, 2, 4321, h->modseq, 1, S("F7")};
+    struct imap_status st = {3, 1, h->uidnext, 7, 2, 4321, h->modseq, 1, 99, S("F7")};
 
     if (ev->type != IMAP_EV_APPEND_DATA && h->in_append_data) {
         buf_addc(&h->log, '\n');
@@ -241,7 +241,7 @@ static inline void host_answer(struct host *h, const struct imap_event *ev) {
         imap_server_list_item(s, S("Old/Gone"), IMAP_SUBSCRIBED | IMAP_NONEXISTENT);
         imap_server_list_item(s, S("Gr\303\274\303\237e"), 0);
         imap_server_list_item(s, S("INBOX"), 0);
-        imap_server_list_item(s, S("INBOX/Sub"), 0);
+        imap_server_list_item(s, S("INBOX/Sub"), IMAP_SUBSCRIBED);
         imap_server_list_item(s, S("A & B"), 0);
         imap_server_ok(s);
         break;
