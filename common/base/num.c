@@ -9,7 +9,7 @@ bool num_take(struct slice *s, uint64_t max, uint64_t *out) {
     for (; i < s->n && ascii_is_digit(s->p[i]); i++) {
         unsigned d = (unsigned)(s->p[i] - '0');
 
-        if (i == 20 || v > (UINT64_MAX - d) / 10) return false;
+        if (i >= 19 && (i == 20 || v > (UINT64_MAX - d) / 10)) return false; // 19 digits fit
         v = v * 10 + d;
     }
     if (i == 0 || v > max) return false;

@@ -28,7 +28,13 @@ static inline void trail_at(struct trail *t, const char *at) {
     t->behind(t->ctx, at);
 }
 
+/* trail_find of what is more than a step long. */
+const char *trail_find_far(struct trail *t, struct slice in, char c);
+
 /* The first `c` in `in`, or NULL; the reader is at the start of `in`. */
-const char *trail_find(struct trail *t, struct slice in, char c);
+static inline const char *trail_find(struct trail *t, struct slice in, char c) {
+    if (in.n > TRAIL_STEP) return trail_find_far(t, in, c);
+    return in.n ? memchr(in.p, c, in.n) : NULL;
+}
 
 #endif

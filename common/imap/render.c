@@ -58,16 +58,23 @@ bool imap_put_astring(struct buf *out, struct slice s) {
     return imap_put_nstring(out, s.p ? s : S(""));
 }
 
+static bool is_plain(struct slice s) {
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < ' ' || (unsigned char)s.p[i] > '~') return false;
+    return s.n > 0;
+}
+
 /* Header text: unfolded, ASCII, without controls. What is not ASCII is written as encoded words, a
  * few whole characters in each. */
 static void put_text(struct buf *out, struct slice s) {
     struct buf t;
-    bool is_utf8 = utf8_valid(s);
+    bool is_utf8;
 
-    if (!s.p) {
-        buf_add(out, S("NIL"));
+    if (!s.p || is_plain(s)) {
+        imap_put_nstring(out, s);
         return;
     }
+    is_utf8 = utf8_valid(s);
     buf_init(&t, s.n * 4 + 1024);
     for (size_t i = 0; i < s.n;) {
         size_t end = i;

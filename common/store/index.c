@@ -48,11 +48,11 @@ static const char *const queries[QUERIES] = {
     [Q_KNOWN_FROM] = "SELECT known_from FROM mailbox WHERE validity = ?1",
     [Q_ADOPT] = "INSERT OR IGNORE INTO mailbox (validity, known_from) VALUES (?1, ?2)",
     [Q_PUT] = "INSERT INTO message (validity, uid, flags, modseq, size, date, saved) "
-              "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ifnull(" ARRIVED ", ?7)) "
+              "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
               "ON CONFLICT (validity, uid) DO UPDATE SET flags = ?3, modseq = ?4, size = ?5, "
               "date = ?6",
     [Q_SAVED] =
-        "SELECT ifnull((SELECT saved FROM message WHERE validity = ?1 AND uid = ?2), " ARRIVED ")",
+        "SELECT ifnull(" ARRIVED ", (SELECT saved FROM message WHERE validity = ?1 AND uid = ?2))",
     [Q_PUT_ARRIVAL] =
         "INSERT OR REPLACE INTO arrival (validity, first, last, modseq, saved, flags) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -55,7 +55,9 @@ void mailbox_index_put(struct mailbox *m, size_t i) {
 
 struct found {
     char *name;
-    size_t known; /* index, or SIZE_MAX: never seen before */
+    size_t known;    /* index, or SIZE_MAX: never seen before */
+    uint64_t time;   /* what the name of one that was never seen begins with */
+    uint16_t base_n; /* of the name, without flags */
     bool in_new;
 };
 
@@ -94,7 +96,9 @@ static void add_found(struct mailbox *m, struct scan *s, const char *name, bool 
         s->v = v;
         s->cap = cap;
     }
-    s->v[s->n] = (struct found){.name = strdup(name), .known = known, .in_new = in_new};
+    s->v[s->n] = (struct found){
+        .name = strdup(name), .known = known, .in_new = in_new, .base_n = (uint16_t)base.n};
+    if (known == SIZE_MAX) num_take(&base, UINT64_MAX, &s->v[s->n].time);
     if (!s->v[s->n].name) s->bad = true;
     else if (++s->n && known != SIZE_MAX) s->by_known[known] = s->n;
 }
@@ -136,12 +140,8 @@ static enum err_code scan_dir(struct mailbox *m, struct scan *s, bool in_new, bo
 /* By the time in the name, then by name: the order of delivery as well as anyone knows it. */
 static int by_arrival(const void *a, const void *b) {
     const struct found *x = a, *y = b;
-    struct slice sx = slice_str(x->name), sy = slice_str(y->name);
-    uint64_t tx = 0, ty = 0;
 
-    num_take(&sx, UINT64_MAX, &tx);
-    num_take(&sy, UINT64_MAX, &ty);
-    if (tx != ty) return tx < ty ? -1 : 1;
+    if (x->time != y->time) return x->time < y->time ? -1 : 1;
     return strcmp(x->name, y->name);
 }
 
@@ -178,25 +178,22 @@ static enum err_code scan(struct mailbox *m, struct scan *s, struct err *e) {
         if (!names) return no_memory(e);
         qsort(s->v + first, unlisted, sizeof *s->v, by_arrival);
         /* the same base twice (new/ and cur/, or by flags) is one message: the first stands */
-        for (size_t i = first + 1; i < s->n;) {
-            size_t n = maildir_base(s->v[i].name);
+        unlisted = 1;
+        for (size_t i = first + 1; i < s->n; i++) {
+            const struct found *kept = &s->v[first + unlisted - 1];
 
-            if (n == maildir_base(s->v[i - 1].name) &&
-                memcmp(s->v[i].name, s->v[i - 1].name, n) == 0) {
+            if (s->v[i].base_n == kept->base_n &&
+                memcmp(s->v[i].name, kept->name, kept->base_n) == 0)
                 free(s->v[i].name);
-                memmove(&s->v[i], &s->v[i + 1], (s->n - i - 1) * sizeof *s->v);
-                s->n--;
-                unlisted--;
-            } else {
-                i++;
-            }
+            else s->v[first + unlisted++] = s->v[i];
         }
+        s->n = first + unlisted;
         for (size_t i = 0; i < unlisted; i++) names[i] = s->v[first + i].name;
         code = mailbox_assign(m, names, unlisted, &uid, e);
         for (size_t i = 0; i < unlisted && code == OK; i++) {
-            struct slice base = slice_of(names[i], maildir_base(names[i]));
+            struct slice base = slice_of(names[i], s->v[first + i].base_n);
 
-            s->v[first + i].known = uidlist_find(m, base);
+            s->v[first + i].known = uidlist_last(m, unlisted - i, base);
             if (s->v[first + i].known == SIZE_MAX)
                 code = err_set(e, ERR_IO, "postbag-uidlist is damaged");
         }

@@ -135,6 +135,8 @@ void uidlist_forget(struct mailbox *m);
 enum err_code uidlist_load(struct mailbox *m, struct err *e);
 /* Index into `known` of a base name, or SIZE_MAX. */
 size_t uidlist_find(const struct mailbox *m, struct slice base);
+/* The same of a name that is probably the nth from the end, 1 the last. */
+size_t uidlist_last(const struct mailbox *m, size_t nth, struct slice base);
 /* Leave out lines of messages that are gone, when they are most of the file. */
 void uidlist_compact(struct mailbox *m);
 /* Take in keywords that others added. */

@@ -600,9 +600,10 @@ void maildir_letters(uint64_t flags, char out[48]) {
 }
 
 size_t maildir_base(const char *name) {
-    const char *info = strstr(name, ":2,");
+    const char *info = strchrnul(name, ':');
 
-    return info ? (size_t)(info - name) : strlen(name);
+    while (*info && (info[1] != '2' || info[2] != ',')) info = strchrnul(info + 1, ':');
+    return (size_t)(info - name);
 }
 
 uint64_t maildir_flags(const char *name) {

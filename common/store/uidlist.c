@@ -81,6 +81,12 @@ size_t uidlist_find(const struct mailbox *m, struct slice base) {
     return SIZE_MAX;
 }
 
+size_t uidlist_last(const struct mailbox *m, size_t nth, struct slice base) {
+    size_t i = m->n_known - nth;
+
+    return nth <= m->n_known && slice_eq(known_name(m, i), base) ? i : uidlist_find(m, base);
+}
+
 uint32_t mailbox_uid_of(const struct mailbox *m, const char *name) {
     size_t i = uidlist_find(m, slice_of(name, maildir_base(name)));
 
