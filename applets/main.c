@@ -169,6 +169,7 @@ int main(int argc, char **argv) {
     const struct applet *a = applet_find(name);
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* over the limit of ulimit -f a write fails, as on a full disk */
     if (a) return leave(applet_main(a, argc, argv));
     if (argc < 2) {
         overview(stderr);

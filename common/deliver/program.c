@@ -112,7 +112,7 @@ static int append(const char *path) {
 }
 
 static void child(const struct who *w, const char *target, char *const env[], int in, int out) {
-    static const int reset[] = {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
+    static const int reset[] = {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
     char shell[] = "sh", option[] = "-c";
     char *argv[] = {shell, option, (char *)(uintptr_t)(target + 1), NULL};
     sigset_t none;

@@ -387,26 +387,27 @@ static void on_store(struct imap_host *h, const struct imap_event *ev) {
 
     if (!has_box(h)) return;
     code = flags_to_store(h, ev->flags, mode != MAILBOX_FLAGS_REMOVE, &flags, &e);
-    if (code == OK && mode == MAILBOX_FLAGS_SET && fixed_flags(h->rights))
-        code = set_some(h, ev, flags, ev->has_unchanged_since ? &if_ : NULL, &e);
-    else if (code == OK)
-        code = mailbox_set_flags(h->box, ev->uids, ev->n_uids, mode, flags,
-                                 ev->has_unchanged_since ? &if_ : NULL, &e);
     if (code != OK) {
-        free(if_.failed);
         imap_host_refuse(h, &e, S("NONEXISTENT"));
         return;
     }
-    if (ev->has_unchanged_since) tell(h, &if_.seen);
-    imap_server_modified(h->engine, if_.failed, if_.n_failed);
+    if (mode == MAILBOX_FLAGS_SET && fixed_flags(h->rights))
+        code = set_some(h, ev, flags, ev->has_unchanged_since ? &if_ : NULL, &e);
+    else
+        code = mailbox_set_flags(h->box, ev->uids, ev->n_uids, mode, flags,
+                                 ev->has_unchanged_since ? &if_ : NULL, &e);
+    if (code == OK && ev->has_unchanged_since) tell(h, &if_.seen);
+    if (code == OK) imap_server_modified(h->engine, if_.failed, if_.n_failed);
     free(if_.failed);
+    /* Also what was changed before something went wrong. */
     for (size_t i = 0; i < ev->n_uids; i++) {
         const struct imap_msg *m = mailbox_find(h->box, ev->uids[i]);
 
         if (m) imap_server_push_flags(h->engine, m->uid, flags_to_imap(h, m->flags), m->modseq);
     }
     imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
-    imap_server_ok(h->engine);
+    if (code != OK) imap_host_refuse(h, &e, S("NONEXISTENT"));
+    else imap_server_ok(h->engine);
 }
 
 /* Messages leave this mailbox: that is two rights (RFC 6851 4.2, RFC 8508 4.1). */

@@ -148,7 +148,7 @@ enum err_code annotations_change(struct store *s, struct slice mailbox, const st
     buf_init(&out, ANNOTATIONS_BYTES_MAX);
     if (code == OK) code = maildir_open(s, dir, &fd, e);
     if (code == OK) {
-        lock = openat(fd, "postbag-lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        lock = openat(fd, "postbag-lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (lock < 0) code = err_sys(e, "cannot open postbag-lock");
         else fd_own_like(lock, fd);
     }

@@ -139,7 +139,7 @@ enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t 
                                 struct mailbox_condition *only_if, struct err *e) {
     enum err_code code = read_only(m, e);
     uint64_t modseq = 0;
-    bool was_current;
+    bool was_current, has_long = false;
 
     if (code == OK) code = mailbox_lock(m, e);
     if (code != OK) return code;
@@ -162,7 +162,8 @@ enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t 
             continue;
         }
         code = set_one(m, i, mode, flags, &is_changed, e);
-        if (code == ERR_NOT_FOUND) code = OK;
+        if (code == ERR_LIMIT) has_long = true;
+        if (code == ERR_NOT_FOUND || code == ERR_LIMIT) code = OK;
         else if (code == OK && is_changed) {
             if (!modseq) modseq = mailbox_bump(m);
             m->v[i].modseq = modseq;
@@ -172,7 +173,7 @@ enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t 
     index_end(m->index);
     mailbox_adopt_times(m, was_current);
     mailbox_unlock(m);
-    return code;
+    return code == OK && has_long ? ERR_LIMIT : code;
 }
 
 /* --- expunge ---------------------------------------------------------------------------------- */

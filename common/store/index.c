@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include "base/attr.h"
+#include "store/mapping.h"
 #include "store/sqlite.h"
 #include "sys/file.h"
 
-enum { ARRIVAL_ROW = 100 }; /* messages in one row of arrivals */
+enum { SHM_BYTES_MIN = 32768 }; /* what SQLite makes first of its shared memory */
+enum { ARRIVAL_ROW = 100 };     /* messages in one row of arrivals */
 
 enum {
     Q_READ,
@@ -195,10 +197,26 @@ static struct {
     bool has_exit;
 } idle = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* Somebody cut the memory that SQLite shares between processes (mapping_guard kept us alive): no
+ * two of them know the same of the file now. */
+static bool is_cut(const struct index *ix) {
+    struct buf path;
+    struct stat st;
+    bool is_cut;
+
+    if (mapping_index_cuts() == 0) return false;
+    buf_init(&path, 5000);
+    buf_addf(&path, "%s-shm", ix->path);
+    is_cut = !buf_cstr(&path) || (stat(buf_cstr(&path), &st) == 0 && st.st_size < SHM_BYTES_MIN);
+    buf_release(&path);
+    return is_cut;
+}
+
 /* The file may have been removed, and another made in its place. */
-static bool is_same_file(const struct index *ix) {
+static bool is_same_file(struct index *ix) {
     struct stat st;
 
+    if (is_cut(ix)) remove_files(ix);
     return stat(ix->path, &st) == 0 && st.st_ino == ix->ino && st.st_dev == ix->dev;
 }
 
@@ -223,6 +241,7 @@ struct index *index_open(const char *path) {
 
     if (ix) return ix;
     if (sqlite_load(NULL) != OK) return NULL;
+    mapping_guard();
     ix = calloc(1, sizeof *ix);
     if (!ix) return NULL;
     ix->path = strdup(path);

@@ -600,7 +600,7 @@ static enum err_code make_handle(struct store *s, const char *dir, int fd, struc
     m->v = m->rows->v;
     if (faccessat(m->fd, "cur", F_OK, 0) != 0) code = maildir_make(s, m->dir, e);
     if (code != OK) return code;
-    m->lock_fd = openat(m->fd, "postbag-lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    m->lock_fd = openat(m->fd, "postbag-lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (m->lock_fd < 0) return err_sys(e, "cannot open postbag-lock");
     fd_own_like(m->lock_fd, m->fd);
     return OK;

@@ -138,7 +138,7 @@ enum err_code maildir_make(struct store *s, const char *dir, struct err *e) {
             code = err_sys(e, "cannot make %s/%s/%s", s->root, dir, subdirs[i]);
         else own_below(fd, subdirs[i]);
     if (code == OK && dir[1] != '\0') { /* tells mailers that it is a folder of a Maildir++ */
-        int mark = openat(fd, "maildirfolder", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        int mark = openat(fd, "maildirfolder", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
         if (mark >= 0) fd_own_like(mark, fd);
         fd_close(&mark);
@@ -149,9 +149,45 @@ enum err_code maildir_make(struct store *s, const char *dir, struct err *e) {
     return code;
 }
 
+/* A symbolic link is followed to what belongs to its owner, or when root made it: who may write a
+ * Maildir does not get at the mail of others, or at /etc, through a server that runs as root. */
+static bool may_follow(int dir_fd, const char *name, const struct stat *link) {
+    struct stat st;
+
+    return link->st_uid == 0 || fstatat(dir_fd, name, &st, 0) != 0 || st.st_uid == link->st_uid;
+}
+
+/* What a backup or a copy left out because it was empty is made again. */
+static enum err_code complete(const struct store *s, const char *dir, int fd, struct err *e) {
+    struct stat st;
+
+    for (size_t i = 0; i < COUNT_OF(subdirs); i++) {
+        if (fstatat(fd, subdirs[i], &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            if (S_ISLNK(st.st_mode) && !may_follow(fd, subdirs[i], &st))
+                return err_set(e, ERR_DENIED, "%s/%s/%s leads to what is somebody else's", s->root,
+                               dir, subdirs[i]);
+        } else if (errno == ENOENT && mkdirat(fd, subdirs[i], 0700) == 0) {
+            own_below(fd, subdirs[i]);
+        }
+    }
+    return OK;
+}
+
 enum err_code maildir_open(struct store *s, const char *dir, int *fd, struct err *e) {
+    struct stat st;
+    enum err_code code;
+
+    if (fstatat(s->root_fd, dir, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode) &&
+        !may_follow(s->root_fd, dir, &st)) {
+        *fd = -1;
+        return err_set(e, ERR_DENIED, "%s/%s leads to what is somebody else's", s->root, dir);
+    }
     *fd = openat(s->root_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*fd >= 0) return OK;
+    if (*fd >= 0) {
+        code = complete(s, dir, *fd, e);
+        if (code != OK) fd_close(fd);
+        return code;
+    }
     if (errno == ENOENT) return err_set(e, ERR_NOT_FOUND, "there is no such mailbox");
     return err_sys(e, "cannot open %s/%s", s->root, dir);
 }
@@ -180,8 +216,12 @@ static enum err_code open_root(const char *home, const char *below, struct store
     }
     fill_host(s);
     if (code == OK) {
-        s->root_fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (s->root_fd < 0 && errno == ENOENT) {
+        struct stat st;
+
+        if (lstat(s->root, &st) == 0 && S_ISLNK(st.st_mode) && !may_follow(AT_FDCWD, s->root, &st))
+            code = err_set(e, ERR_DENIED, "%s leads to what is somebody else's", s->root);
+        else s->root_fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (code == OK && s->root_fd < 0 && errno == ENOENT) {
             code = file_mkdirs(s->root, 0700, e);
             if (code == OK) s->root_fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         }
@@ -217,15 +257,14 @@ void store_close(struct store *s) {
 /* Names on disk form without the first dot ("Sent.2026"), "INBOX" as it is; one a line. The second
  * version of Dovecot's file has a head "V\t2" and tabs between levels. */
 static enum err_code subscriptions_read(struct store *s, struct buf *out, struct err *e) {
-    char path[5000];
+    int fd = openat(s->root_fd, "subscriptions", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct buf raw;
-    enum err_code code;
+    enum err_code code = OK;
 
-    if ((size_t)snprintf(path, sizeof path, "%s/subscriptions", s->root) >= sizeof path)
-        return err_set(e, ERR_LIMIT, "a path is too long");
     buf_init(&raw, 64 << 20);
-    code = file_read(path, &raw, e);
-    if (code == ERR_NOT_FOUND) code = OK;
+    if (fd >= 0) code = file_read_fd(fd, "subscriptions", &raw, e);
+    else if (errno != ENOENT) code = err_sys(e, "cannot read %s/subscriptions", s->root);
+    fd_close(&fd);
     if (code == OK) {
         struct slice rest = buf_slice(&raw), line;
         bool is_second = slice_starts(rest, S("V\t2"));
@@ -263,7 +302,8 @@ enum err_code store_subscribe(struct store *s, struct slice name, bool on, struc
 
     if (code != OK) return code;
     want = dir[1] ? slice_str(dir + 1) : S("INBOX");
-    lock = openat(s->root_fd, "postbag-uidvalidity", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    lock =
+        openat(s->root_fd, "postbag-uidvalidity", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock >= 0) fd_own_like(lock, s->root_fd);
     if (lock < 0) return err_sys(e, "cannot open %s/postbag-uidvalidity", s->root);
     buf_init(&old, 64 << 20);
@@ -538,7 +578,7 @@ enum err_code store_create_defaults(struct store *s, struct err *e) {
 enum err_code store_lock_maildrop(struct store *s, int *fd, struct err *e) {
     enum err_code code;
 
-    *fd = openat(s->root_fd, "postbag-pop3.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    *fd = openat(s->root_fd, "postbag-pop3.lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (*fd < 0) return err_sys(e, "cannot open %s/postbag-pop3.lock", s->root);
     code = lock_try(*fd, 0, true, "the maildrop", e);
     if (code != OK) fd_close(fd);
@@ -548,7 +588,8 @@ enum err_code store_lock_maildrop(struct store *s, int *fd, struct err *e) {
 /* The next UIDVALIDITY, above all before and at least `least`. */
 static enum err_code next_validity(struct store *s, uint64_t least, uint32_t *out, struct err *e) {
     char text[32];
-    int fd = openat(s->root_fd, "postbag-uidvalidity", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd =
+        openat(s->root_fd, "postbag-uidvalidity", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     uint64_t last = 0, next = least;
     enum err_code code;
     ssize_t n;

@@ -5,7 +5,7 @@
  *     .../postbag-uidlist                  UIDVALIDITY, next UID, "UID name" lines: the truth of
  * UIDs
  *     .../postbag-keywords                 "0 $Junk": what the letters a-z in file names mean
- *     .../postbag-lock                     OFD lock around every change of the above; HIGHESTMODSEQ
+ *     .../postbag-lock                     OFD lock around every change of the above; HIGHESTMODSEQ and UIDNEXT
  *     HOME/Maildir/subscriptions           as Dovecot writes it
  *     HOME/Maildir/postbag-uidvalidity     the last UIDVALIDITY given; a new name gets a larger one
  *     HOME/postbag-index.db                SQLite: modseq, sizes, dates, cached texts. A cache:

@@ -26,7 +26,7 @@ static bool is_taken(struct store *s, uint32_t validity) {
 
         if (l.v[i].is_missing || maildir_name(slice_str(l.v[i].name), dir, NULL) != OK) continue;
         snprintf(path, sizeof path, "%s/postbag-uidlist", dir);
-        fd = openat(s->root_fd, path, O_RDONLY | O_CLOEXEC);
+        fd = openat(s->root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         n = fd >= 0 ? read(fd, head, sizeof head) : 0;
         snprintf(want, sizeof want, "postbag-uidlist 1 V%u ", validity);
         is = n > 0 && slice_starts(slice_of(head, (size_t)n), slice_str(want));

@@ -32,9 +32,29 @@ uint64_t mailbox_noted_modseq(struct mailbox *m) {
     char text[32];
     uint64_t v = 0;
     ssize_t n = pread(m->lock_fd, text, sizeof text, 0);
+    struct slice s = slice_of(text, n > 0 ? (size_t)n : 0);
 
-    if (n > 0) num_parse(slice_trim(slice_of(text, (size_t)n)), INT64_MAX, &v);
-    return v;
+    return num_take(&s, INT64_MAX, &v) ? v : 0;
+}
+
+/* The next UID is also noted behind the modification sequence, at its own place: a list of UIDs
+ * that was cut, or came back from a backup, gives no UID to another message. */
+enum { NEXT_AT = 20 };
+
+static uint32_t noted_next(const struct mailbox *m) {
+    char text[32];
+    ssize_t n = pread(m->lock_fd, text, sizeof text, NEXT_AT);
+    struct slice s = slice_of(text, n > 0 ? (size_t)n : 0);
+    uint64_t next = 0;
+
+    return num_take(&s, UINT32_MAX - 1, &next) && slice_eq(s, S("\n")) ? (uint32_t)next : 0;
+}
+
+static void note_next(struct mailbox *m, uint32_t next) {
+    char text[32];
+    int n = snprintf(text, sizeof text, "%010u\n", next);
+
+    (void)file_write_at(m->lock_fd, slice_of(text, (size_t)n), NEXT_AT, "postbag-lock", NULL);
 }
 
 uint64_t mailbox_bump(struct mailbox *m) {
@@ -146,7 +166,7 @@ static bool parse_head(struct mailbox *m, struct slice line) {
 static enum err_code read_uidlist(struct mailbox *m, struct err *e) {
     struct stat st;
     enum err_code code = OK;
-    int fd = openat(m->fd, "postbag-uidlist", O_RDWR | O_CLOEXEC);
+    int fd = openat(m->fd, "postbag-uidlist", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     size_t at;
 
     if (fd < 0 && errno == ENOENT) {
@@ -201,13 +221,14 @@ static enum err_code read_uidlist(struct mailbox *m, struct err *e) {
         }
         at += end + 1;
     }
+    if (code == OK && noted_next(m) > m->next) m->next = noted_next(m);
     if (code != OK) uidlist_forget(m);
     return code;
 }
 
 static enum err_code write_uidlist(struct mailbox *m, struct slice text, struct err *e) {
     static const char temp[] = "tmp/postbag-uidlist.new";
-    int fd = openat(m->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = openat(m->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     enum err_code code;
 
     if (fd < 0) return err_sys(e, "cannot write postbag-uidlist");
@@ -268,11 +289,12 @@ enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t
     buf_init(&lines, UIDLIST_MAX);
     for (size_t i = 0; i < n; i++)
         buf_addf(&lines, "%u %.*s\n", uid++, (int)maildir_base(names[i]), names[i]);
-    fd = openat(m->fd, "postbag-uidlist", O_WRONLY | O_APPEND | O_CLOEXEC);
+    fd = openat(m->fd, "postbag-uidlist", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) code = err_sys(e, "cannot write postbag-uidlist");
     else if (lines.bad) code = no_memory(e);
     if (code == OK) code = file_write(fd, buf_slice(&lines), "postbag-uidlist", e);
     if (code == OK) code = file_sync(fd, "postbag-uidlist", e);
+    if (code == OK) note_next(m, uid);
     if (code != OK && fd >= 0 && ftruncate(fd, (off_t)m->uid_size) != 0) uidlist_forget(m);
     fd_close(&fd);
     buf_release(&lines);
@@ -288,7 +310,7 @@ static bool is_keyword(struct slice s) {
 }
 
 void keywords_read(struct mailbox *m) {
-    int fd = openat(m->fd, "postbag-keywords", O_RDONLY | O_CLOEXEC);
+    int fd = openat(m->fd, "postbag-keywords", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct slice rest, line;
     struct stat st;
     struct buf b;
@@ -340,7 +362,8 @@ uint64_t mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add
     bit = find_keyword(m, name);
     while (!bit && k < STORE_KEYWORDS_MAX && m->keywords[k]) k++;
     if (!bit && k < STORE_KEYWORDS_MAX) {
-        fd = openat(m->fd, "postbag-keywords", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        fd = openat(m->fd, "postbag-keywords",
+                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
         n = snprintf(line, sizeof line, "%zu %.*s\n", k, SP(name));
         if (fd >= 0 && file_write(fd, slice_of(line, (size_t)n), "postbag-keywords", NULL) == OK &&
             file_sync(fd, "postbag-keywords", NULL) == OK)

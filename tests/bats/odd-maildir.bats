@@ -1,0 +1,96 @@
+# odd-maildir: what other programs, backups, users with a shell and accidents leave in a Maildir
+# (field notes I-2, I-3), and that nothing of it ends the server or leads out of the account.
+bats_require_minimum_version 1.5.0
+load helper
+
+story_setup() {
+    free_port P
+    site a "listen imap=127.0.0.1:$P"
+    user a jo
+    M=$(maildir a jo)
+}
+py() { { echo "from imapline import *; import os, sys; M, P = sys.argv[1:3]; c = Line(P, 'jo', 'secret')"; cat; } |
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 - "$M" "$P" >> log 2>&1; }
+
+@test "a list of UIDs that lost its end gives no UID to another message" {
+    serve a
+    py <<'PY'
+for i in range(9): c("APPEND INBOX", b"Subject: %d\r\n\r\nx" % i)
+c("SELECT INBOX"); c("STORE 6 +FLAGS (\\Deleted)"); c("EXPUNGE")
+c("LOGOUT")
+PY
+    stop "$SERVE"
+    sed -i '6,$d' "$M/postbag-uidlist"
+    serve a
+    py <<'PY'
+c("SELECT INBOX"); c("FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (Subject)])")
+uid = {int(re.search(r"Subject: (\d)", x).group(1)): int(re.search(r"UID (\d+)", x).group(1)) for x in c.told("FETCH")}
+assert len(uid) == 8 and all(u == s + 1 or u > 9 for s, u in uid.items()), uid
+PY
+}
+
+@test "a mailbox that came without its empty directories is one" {
+    mkdir -p "$M/.Old/cur" "$M/cur"
+    printf 'Subject: kept\n\nx\n' > "$M/.Old/cur/1.a:2,S"
+    serve a
+    py <<'PY'
+c("SELECT Old"); assert c.told("1 EXISTS")
+c("APPEND Old", b"Subject: new\r\n\r\nx"); c("APPEND INBOX", b"Subject: new\r\n\r\nx")
+PY
+    message jo@a.test | run_postbag 0 deliver -C a.conf jo
+    has_mail a jo 2
+}
+
+@test "a symbolic link is followed only to what belongs to its owner" {
+    [[ $(id -u) == 0 ]] || skip "only root can give files away"
+    mkdir -p "$M/.real/cur" "$M"/{cur,new,tmp} other/{cur,new,tmp} mine/{cur,new,tmp}
+    printf 'Subject: not yours\n\nx\n' > other/cur/1.a:2,S
+    printf 'root-line\n' > secret
+    ln -s "$T/other" "$M/.box"
+    rmdir "$M/.real/cur"; ln -s "$T/other/cur" "$M/.real/cur"
+    ln -s "$T/mine" "$M/.mine"
+    ln -s "$T/secret" "$M/subscriptions"
+    ln -s "$T/secret" "$M/postbag-keywords"
+    chown -hR nobody: a/mail mine
+    serve a
+    py <<'PY'
+c("SELECT box", "NO"); c("SELECT real", "NO"); c("STATUS real (MESSAGES)", "NO"); c("SELECT mine")
+c('LSUB "" "*"', "NO"); c("SELECT INBOX"); c("APPEND INBOX (wanted)", b"x"); c("STORE 1 +FLAGS (other)", "NO")
+PY
+    [[ $(cat secret) == root-line && ! -e other/postbag-uidlist ]]
+}
+
+@test "a file name without room for a flag holds no other message's flag back" {
+    mkdir -p "$M"/{cur,new,tmp}
+    for i in 1 "2$(printf 'n%.0s' {1..240})" 3; do printf 'Subject: x\n\nx\n' > "$M/cur/$i:2,FRST"; done
+    serve a
+    py <<'PY'
+c("SELECT INBOX"); c("STORE 1:* +FLAGS (\\Draft k0 k1 k2 k3 k4 k5 k6 k7)", "NO")
+assert len(c.told("\\Draft")) == 2 + 2, c.last
+PY
+}
+
+@test "the memory of an index that is cut away ends nobody's session" {
+    serve a
+    py <<'PY'
+c("APPEND INBOX", b"Subject: x\r\n\r\nx"); c("SELECT INBOX"); c("FETCH 1 (ENVELOPE)")
+shm = os.path.join(M, "..", "postbag-index.db-shm")
+for size in (16384, 0):
+    assert os.path.getsize(shm) == 32768
+    os.truncate(shm, size)
+    for i in range(3): c("STORE 1 FLAGS (\\Seen k%d)" % i); c("APPEND INBOX", b"Subject: y\r\n\r\nx")
+    d = Line(P, "jo", "secret"); d("SELECT INBOX"); d("FETCH 1:* (FLAGS ENVELOPE)"); assert len(d.told("ENVELOPE")) > 3
+    d("LOGOUT"); c("LOGOUT"); c = Line(P, "jo", "secret"); c("SELECT INBOX"); c("STORE 1 FLAGS ()"); c("FETCH 1:* (ENVELOPE)")
+PY
+    stop "$SERVE"
+    [[ $STATUS == 0 ]]
+}
+
+@test "a limit on the size of files refuses a message and nothing else" {
+    start limited bash -c 'ulimit -f 2000; exec "$0" "$@"' "$POSTBAG" serve -C a.conf
+    wait_port "$P"
+    py <<'PY'
+c("APPEND INBOX", b"x" * 4000000, "NO"); c("APPEND INBOX", b"Subject: x\r\n\r\nx")
+c("SELECT INBOX"); assert c.told("1 EXISTS") and not os.listdir(M + "/tmp")
+PY
+}
