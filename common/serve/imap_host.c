@@ -17,6 +17,7 @@
 enum {
     NEEDS_A_LOOK = 16,    /* messages between two looks at the clock */
     CHANGES_MAX = 32,     /* rounds of looking for a change that made another one */
+    RIGHTS_AGE_MS = 1000, /* in a mailbox of somebody else */
     BLIND_POLL_MS = 10000 /* IDLE without inotify: look this often, when something wakes us */
 };
 
@@ -162,11 +163,30 @@ static void tell(struct imap_host *h, const struct mailbox_changes *ch) {
     imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
 }
 
+/* In a mailbox of somebody else: may this user still read it, and what else? What was taken from
+ * him while he has it selected is gone for him (RFC 4314 5.1.1 leaves the moment to us: the next
+ * look, or RIGHTS_AGE_MS in a session that never lets us look). */
+static void check_rights(struct imap_host *h) {
+    struct place p;
+    struct err e = {0};
+    enum err_code code;
+
+    if (!h->guest || !h->box) return;
+    code = share_find(&h->share, slice_str(h->name), ACL_READ, false, &p, &e);
+    if (code == OK) {
+        h->rights = p.rights;
+        share_leave(&p);
+    } else if (code == ERR_DENIED || code == ERR_NOT_FOUND) {
+        lose_box(h);
+    }
+}
+
 /* Look what is new and tell the engine. */
 static enum err_code look(struct imap_host *h, struct err *e) {
     struct mailbox_changes ch;
     enum err_code code;
 
+    check_rights(h);
     if (!h->box) return OK;
     code = mailbox_sync(h->box, &ch, e);
     if (code == ERR_NOT_FOUND) {
@@ -387,6 +407,11 @@ static void on_store(struct imap_host *h, const struct imap_event *ev) {
 
     if (!has_box(h)) return;
     code = flags_to_store(h, ev->flags, mode != MAILBOX_FLAGS_REMOVE, &flags, &e);
+    if (code == OK && mode != MAILBOX_FLAGS_SET && flags & fixed_flags(h->rights)) {
+        /* the engine knows the rights of the time of SELECT */
+        flags &= ~fixed_flags(h->rights);
+        if (!flags) code = err_set(&e, ERR_DENIED, "you do not have the right to do that here");
+    }
     if (code != OK) {
         imap_host_refuse(h, &e, S("NONEXISTENT"));
         return;
@@ -646,11 +671,20 @@ static void on_login(struct imap_host *h, const struct imap_event *ev) {
 
 /* --- the session ------------------------------------------------------------------------------ */
 
+static bool is_of_messages(enum imap_event_type t) {
+    return t == IMAP_EV_NEED_MESSAGE || t == IMAP_EV_STORE || t == IMAP_EV_COPY ||
+           t == IMAP_EV_MOVE || t == IMAP_EV_EXPUNGE;
+}
+
 static void answer(struct imap_host *h, const struct imap_event *ev, mono_t now) {
     struct session *s = h->session;
     char text[ADDR_TEXT_MAX];
     struct err e = {0};
 
+    if (h->guest && is_of_messages(ev->type) && now >= h->rights_at + RIGHTS_AGE_MS) {
+        h->rights_at = now;
+        check_rights(h);
+    }
     switch (ev->type) {
     case IMAP_EV_NONE: break;
     case IMAP_EV_STARTTLS: s->wants_tls = true; break;

@@ -22,7 +22,8 @@ struct imap_host {
     /* the selected mailbox */
     struct mailbox *box; /* NULL: none, or it was deleted under us */
     struct store *guest; /* of its owner, when that is somebody else */
-    unsigned rights;     /* on it, ACL_* */
+    unsigned rights;     /* on it, ACL_*, as known at `rights_at` */
+    mono_t rights_at;
     char *name;
     uint64_t to_imap[STORE_KEYWORDS_MAX]; /* store keyword -> bit of the session's table */
     bool is_idle;

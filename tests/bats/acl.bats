@@ -103,6 +103,9 @@ jo("SETACL INBOX ann lra"); ann("SETACL %s eve lr" % W); eve("SELECT " + W); ann
 jo("SETACL INBOX anyone lr"); eve("SELECT " + W); assert J in names(eve)
 jo("SETACL INBOX -eve r"); eve("SELECT " + W, "NO"); assert "NOPERM" in eve.tagged
 assert eve("MYRIGHTS " + W)[0].endswith(" l")
+jo("DELETEACL INBOX anyone"); jo("SETACL INBOX ann lrst"); ann("SELECT " + W); jo("SETACL INBOX ann lrs"); ann("NOOP")        # taken while she is in it
+ann("STORE 1 +FLAGS (\\Deleted)", "NO"); assert "NOPERM" in ann.tagged
+jo("DELETEACL INBOX ann"); ann("NOOP"); assert ann.told("EXPUNGE"); ann("FETCH 1 BODY[]", "BAD"); deliver("jo"); ann("NOOP"); assert ann.last == []
 PY
 }
 
