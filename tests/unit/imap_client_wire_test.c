@@ -8,7 +8,6 @@
  *
  * Pieces of one body and of one SEARCH are joined. With a file as argument: prints that transcript
  * with what the engine does now, to be read by a person before it is kept. */
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,9 +18,8 @@
 #include "base/num.h"
 #include "imap/client.h"
 
-enum { FILE_MAX = 1 << 20, FILES_MAX = 500 };
-
 static const char dir[] = "tests/wire/imap-client";
+#include "tests/unit/imap_files.h"
 
 struct run {
     struct imap_client *c;
@@ -280,8 +278,8 @@ static void host_line(struct run *r, struct slice s) {
 }
 
 /* Returns how many bytes the server sends in all. */
-static size_t run_file(struct slice text, const char *file, size_t chunk, size_t split,
-                       bool is_recording) {
+static size_t play(struct slice text, const char *file, size_t chunk, size_t split,
+                   bool is_recording) {
     struct run r = {.chunk = chunk, .split = split, .file = file, .is_recording = is_recording};
     size_t fed;
     char last = 0;
@@ -334,65 +332,4 @@ static size_t run_file(struct slice text, const char *file, size_t chunk, size_t
     return fed;
 }
 
-static char *load(const char *path, size_t *n) {
-    char *text = malloc(FILE_MAX);
-    FILE *f = fopen(path, "rb");
-
-    assert_non_null(f);
-    assert_non_null(text);
-    *n = fread(text, 1, FILE_MAX, f);
-    fclose(f);
-    return text;
-}
-
-static void one_file(void **state) {
-    const char *file = *state;
-    char path[512], *text;
-    size_t n, fed;
-
-    snprintf(path, sizeof path, "%s/%s", dir, file);
-    text = load(path, &n);
-    fed = run_file(slice_of(text, n), file, 0, 0, false);
-    for (size_t chunk = 1; chunk <= 8; chunk++) run_file(slice_of(text, n), file, chunk, 0, false);
-    for (size_t split = 1; split < fed && split < 3000; split++) {
-        run_file(slice_of(text, n), file, 0, split, false);
-    }
-    free(text);
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const struct CMUnitTest *)a)->name, ((const struct CMUnitTest *)b)->name);
-}
-
-int main(int argc, char **argv) {
-    static struct CMUnitTest tests[FILES_MAX];
-    size_t n = 0;
-    DIR *d;
-
-    if (argc > 1) {
-        char *text = load(argv[1], &n);
-        run_file(slice_of(text, n), argv[1], 0, 0, true);
-        free(text);
-        return 0;
-    }
-    d = opendir(dir);
-
-    if (!d) {
-        fprintf(stderr, "no %s here: run from the top of the tree\n", dir);
-        return 1;
-    }
-    for (struct dirent *e; (e = readdir(d)) != NULL && n < FILES_MAX;) {
-        if (!slice_ends(slice_str(e->d_name), S(".txt"))) continue;
-        tests[n].name = strdup(e->d_name);
-        tests[n].initial_state = strdup(e->d_name);
-        tests[n++].test_func = one_file;
-    }
-    closedir(d);
-    qsort(tests, n, sizeof *tests, by_name);
-    int bad = _cmocka_run_group_tests("imap-client transcripts", tests, n, NULL, NULL);
-    for (size_t i = 0; i < n; i++) {
-        free((void *)(uintptr_t)tests[i].name);
-        free(tests[i].initial_state);
-    }
-    return bad;
-}
+int main(int argc, char **argv) { return files_main(argc, argv, "imap-client transcripts"); }
