@@ -102,12 +102,47 @@ static void put_text(struct buf *out, struct slice s) {
 
 static struct slice or_nil(struct slice s) { return s.n ? s : slice_of(NULL, 0); }
 
+/* The first of the words of `s` that has an @ inside, or nothing. */
+static struct slice first_spec(struct slice s) {
+    struct slice word;
+
+    while (slice_word(&s, &word)) {
+        size_t at;
+
+        while (word.n && strchr("<\",;:", *word.p)) word = slice_from(word, 1);
+        while (word.n && strchr(">\",;:", word.p[word.n - 1])) word.n--;
+        at = slice_rchr(word, '@');
+        if (at != SLICE_NONE && at > 0 && at + 1 < word.n) return word;
+    }
+    return S("");
+}
+
+/* What no address can be read from, as spammers and scripts write it ("A <a@b> trailing", "A B"):
+ * people want to see who it says it is from. */
+static void put_broken(struct buf *out, struct slice value) {
+    size_t open = slice_chr(value, '<'), at;
+    struct slice spec = first_spec(open == SLICE_NONE ? value : slice_from(value, open)), name;
+
+    name = spec.n && open == SLICE_NONE ? S("") : slice_trim(slice_first(value, open));
+    while (name.n && *name.p == '"') name = slice_from(name, 1);
+    while (name.n && name.p[name.n - 1] == '"') name.n--;
+    at = slice_rchr(spec, '@');
+    buf_add(out, S("(("));
+    put_text(out, or_nil(name));
+    buf_add(out, S(" NIL "));
+    put_text(out, spec.n ? slice_first(spec, at) : S(""));
+    buf_addc(out, ' ');
+    put_text(out, spec.n ? slice_from(spec, at + 1) : S(""));
+    buf_add(out, S("))"));
+}
+
 static void put_addresses(struct buf *out, struct slice value, struct arena *a) {
     struct address_list list = {0};
+    bool is_broken = value.n && address_parse(a, value, &list, NULL) == ERR_SYNTAX;
 
-    if (value.n) address_parse(a, value, &list, NULL);
     if (!list.n) {
-        buf_add(out, S("NIL"));
+        if (is_broken) put_broken(out, value);
+        else buf_add(out, S("NIL"));
         return;
     }
     buf_addc(out, '(');

@@ -207,7 +207,7 @@ static bool take_arguments(struct parse *p, const struct simple *e, struct searc
     case KEY_BODY:
     case KEY_TEXT: return take_text(p, &k->text);
     case KEY_LARGER:
-    case KEY_SMALLER: return imap_take_sp(c) && imap_take_number(c, UINT32_MAX, &k->number);
+    case KEY_SMALLER: return imap_take_sp(c) && imap_take_number(c, INT64_MAX, &k->number);
     case KEY_BEFORE:
     case KEY_ON:
     case KEY_SINCE:

@@ -236,6 +236,40 @@ static void envelopes_are_ascii(void **state) {
     buf_release(&b);
 }
 
+/* Who it says it is from is shown, however it is written. */
+static void envelopes_show_broken_addresses(void **state) {
+    static const struct {
+        struct slice from, shown;
+    } cases[] = {
+        {S_INIT("A <a@b> trailing"), S_INIT("((\"A\" NIL \"a\" \"b\"))")},
+        {S_INIT("\"open <a@b>"), S_INIT("((\"open\" NIL \"a\" \"b\"))")},
+        {S_INIT("<<a@b>>"), S_INIT("((NIL NIL \"a\" \"b\"))")},
+        {S_INIT("<a@b"), S_INIT("((NIL NIL \"a\" \"b\"))")},
+        {S_INIT("mail from a@b now"), S_INIT("((NIL NIL \"a\" \"b\"))")},
+        {S_INIT("a b c"), S_INIT("((\"a b c\" NIL \"\" \"\"))")},
+        {S_INIT("@"), S_INIT("((\"@\" NIL \"\" \"\"))")},
+        {S_INIT("x <"), S_INIT("((\"x\" NIL \"\" \"\"))")},
+        {S_INIT(",,"), S_INIT("NIL")},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf b, want, header;
+
+        buf_init(&b, 1 << 16);
+        buf_init(&want, 1 << 16);
+        buf_init(&header, 1 << 16);
+        buf_addf(&header, "From: %.*s\n\n", SP(cases[i].from));
+        buf_addf(&want, "(NIL NIL %.*s %.*s %.*s NIL NIL NIL NIL NIL)", SP(cases[i].shown),
+                 SP(cases[i].shown), SP(cases[i].shown));
+        assert_true(imap_put_envelope(&b, buf_slice(&header)));
+        assert_string_equal(buf_cstr(&b), buf_cstr(&want));
+        buf_release(&b);
+        buf_release(&want);
+        buf_release(&header);
+    }
+}
+
 /* A FETCH of a large message: the engine holds little while it goes out. */
 static void large_fetch_holds_little(void **state) {
     enum { BIG = 20 * 1024 * 1024 };
@@ -307,6 +341,7 @@ int main(void) {
         cmocka_unit_test(streams_go_on_from_every_offset),
         cmocka_unit_test(trails_tell_of_long_and_short_lines),
         cmocka_unit_test(envelopes_are_ascii),
+        cmocka_unit_test(envelopes_show_broken_addresses),
         cmocka_unit_test(large_fetch_holds_little),
         cmocka_unit_test(injected_in_one_packet),
     };
