@@ -41,13 +41,17 @@ void imap_append_refused(struct imap_server *s) {
     if (!s->append.is_sync) let_pass(s);
 }
 
-static void refuse(struct imap_server *s, struct slice code, struct slice why) {
+static void refuse_as(struct imap_server *s, const char *how, struct slice code, struct slice why) {
     if (s->append.may_start) {
         s->append.may_start = false;
         imap_tell(s, IMAP_EV_APPEND_ABORT);
     }
-    imap_finish(s, "NO", code, why);
+    imap_finish(s, how, code, why);
     imap_append_refused(s);
+}
+
+static void refuse(struct imap_server *s, struct slice code, struct slice why) {
+    refuse_as(s, "NO", code, why);
 }
 
 /* "(flags) "date" {n}" with its line end, the announcement of one message. The event is begun in
@@ -66,7 +70,7 @@ static bool take_message(struct imap_server *s, struct imap_event *ev) {
         ev->has_date = true;
     }
     s->append.has_parens = false;
-    if (s->cur.in.n && s->cur.in.p[0] == 'U') { // RFC 6855 4
+    if (s->cur.in.n && (s->cur.in.p[0] | 32) == 'u') { // RFC 6855 4
         if (!imap_take_word(&s->cur, &word) || !slice_ieq(word, S("UTF8")) ||
             !imap_take_sp(&s->cur) || !imap_take(&s->cur, '('))
             return false;
@@ -196,7 +200,11 @@ static void another(struct imap_server *s) {
         return;
     }
     if (s->append.replaces || !imap_take_sp(&s->cur) || !take_message(s, &ev)) {
-        imap_fail(s, ERR_PROTO, "Garbage behind the message.");
+        s->append.left = s->reader.literal_size;
+        s->append.is_sync = s->reader.literal_is_sync;
+        if (!s->append.is_sync && s->append.left > IMAP_APPEND_DISCARD_MAX)
+            imap_fail(s, ERR_LIMIT, "[TOOBIG] Message is too large.");
+        else refuse_as(s, "BAD", S(""), S("Garbage behind the message."));
         return;
     }
     ask(s, &ev);
