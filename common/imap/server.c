@@ -543,6 +543,7 @@ void imap_server_no(struct imap_server *s, struct slice code, struct slice text)
 
     if (!t || t == IMAP_EV_STARTTLS || t == IMAP_EV_LOGIN) return;
     if (t == IMAP_EV_NEED_MESSAGE) {
+        s->fetch.has_unreadable = true;
         imap_server_gone(s);
         return;
     }

@@ -211,8 +211,8 @@ enum imap_event_type {
     /* uids (all of them are \Deleted in this view): remove those that still are, call
      * imap_server_push_expunged for each, then imap_server_ok. */
     IMAP_EV_EXPUNGE,
-    /* uid, items: imap_server_message, or imap_server_gone when it vanished. IMAP_EV_MESSAGE_DONE
-     * follows the first of them. */
+    /* uid, items: imap_server_message, or imap_server_gone when it vanished, or imap_server_no when
+     * it is there and cannot be read. IMAP_EV_MESSAGE_DONE follows the first of them. */
     IMAP_EV_NEED_MESSAGE,
     /* uid: the slices given for it are not used any more. No answer. */
     IMAP_EV_MESSAGE_DONE,

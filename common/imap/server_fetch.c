@@ -377,6 +377,8 @@ static bool finish(struct imap_server *s) {
     }
     if (s->fetch.has_unknown_cte) {
         imap_finish(s, "NO", S("UNKNOWN-CTE"), S("A part has an unknown transfer encoding."));
+    } else if (s->fetch.has_unreadable) {
+        imap_finish(s, "NO", S("UNAVAILABLE"), S("Some of the messages cannot be read now."));
     } else if (!s->fetch.has_lost) {
         imap_finish(s, "OK", S(""), S("Fetch completed."));
     } else {

@@ -90,7 +90,8 @@ struct fetch_state {
     struct fetch_item *items;
     size_t n_items, item;
     struct imap_set set;
-    bool is_uid, has_uid, has_flags, has_modseq, is_streaming, has_written, has_lost;
+    bool is_uid, has_uid, has_flags, has_modseq, is_streaming, has_written, has_lost,
+        has_unreadable;
     bool has_since, wants_vanished, has_partial;
     struct imap_partial partial;
     uint64_t since; /* CHANGEDSINCE: only what changed after it */

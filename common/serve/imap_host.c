@@ -610,11 +610,14 @@ static void on_append_end(struct imap_host *h, const struct imap_event *ev) {
 
 static void on_need(struct imap_host *h, const struct imap_event *ev) {
     struct imap_content content;
+    struct err e = {0};
 
     if (++h->needs % NEEDS_A_LOOK == 0) imap_server_clock(h->engine, clock_mono());
-    if (h->box && imap_text_get(&h->text, h->box, ev->uid, ev->items, &content))
+    if (h->box && imap_text_get(&h->text, h->box, ev->uid, ev->items, &content, &e))
         imap_server_message(h->engine, &content);
-    else imap_server_gone(h->engine); /* the next look tells the client */
+    else if (!h->box || e.code == ERR_NOT_FOUND)
+        imap_server_gone(h->engine); /* the next look tells the client */
+    else imap_host_refuse(h, &e, S(""));
 }
 
 /* --- the login -------------------------------------------------------------------------------- */

@@ -214,7 +214,7 @@ static unsigned take_slot(struct imap_text *t, struct mailbox *box, struct slot 
 }
 
 bool imap_text_get(struct imap_text *t, struct mailbox *box, uint32_t uid, unsigned items,
-                   struct imap_content *out) {
+                   struct imap_content *out, struct err *e) {
     struct buf *text = t->text;
     unsigned missing = items;
     const struct imap_msg *m;
@@ -235,7 +235,7 @@ bool imap_text_get(struct imap_text *t, struct mailbox *box, uint32_t uid, unsig
     }
     if (missing & IMAP_NEED_DATE) {
         missing &= ~(unsigned)IMAP_NEED_DATE;
-        if (mailbox_date(box, uid, &out->internal_date, NULL) != OK) return false;
+        if (mailbox_date(box, uid, &out->internal_date, e) != OK) return false;
     }
     if (missing & IMAP_NEED_SIZE && (m = mailbox_find(box, uid)) &&
         m->size_bytes != STORE_SIZE_UNKNOWN) {
@@ -248,7 +248,7 @@ bool imap_text_get(struct imap_text *t, struct mailbox *box, uint32_t uid, unsig
         mailbox_size(box, uid, &out->size_bytes, NULL) == OK)
         missing = 0;
     if (missing) {
-        if (message_open(box, uid, &t->message, NULL) != OK) return false;
+        if (message_open(box, uid, &t->message, e) != OK) return false;
         t->is_open = true;
         out->bytes = t->message.bytes;
         out->has_bytes = true;

@@ -24,9 +24,9 @@ struct imap_text {
 };
 
 /* All of `items` (IMAP_NEED_*) about a message of `box`; slices live until imap_text_done. False:
- * it is gone. */
+ * it is gone (ERR_NOT_FOUND), or cannot be read. */
 bool imap_text_get(struct imap_text *t, struct mailbox *box, uint32_t uid, unsigned items,
-                   struct imap_content *out);
+                   struct imap_content *out, struct err *e);
 /* The message is not used any more. */
 void imap_text_done(struct imap_text *t);
 /* Give back what was read ahead: the mailbox is closed, or nothing goes on. */

@@ -94,3 +94,15 @@ c("APPEND INBOX", b"x" * 4000000, "NO"); c("APPEND INBOX", b"Subject: x\r\n\r\nx
 c("SELECT INBOX"); assert c.told("1 EXISTS") and not os.listdir(M + "/tmp")
 PY
 }
+
+@test "a message that cannot be read is not said to be expunged" {
+    serve a
+    py <<'PY'
+for i in range(3): c("APPEND INBOX", b"Subject: %d\r\n\r\nx" % i)
+c("SELECT INBOX")
+name = sorted(os.listdir(M + "/cur") + os.listdir(M + "/new"))[1]
+sub = "/cur/" if name in os.listdir(M + "/cur") else "/new/"
+os.rename(M + sub + name, "away"); os.symlink(os.path.abspath("away"), M + sub + name)
+c("UID FETCH 1:* BODY.PEEK[]", "NO"); assert "UNAVAILABLE" in c.tagged and len(c.told("BODY[]")) == 2, (c.tagged, c.last)
+PY
+}
