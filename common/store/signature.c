@@ -105,12 +105,15 @@ static void read_blocks(struct signatures *s) {
     struct block_head h;
     size_t before = s->n_places;
     struct stat st;
+    bool is_sorted = true; /* as a search through the whole mailbox leaves it */
 
     if (fstat(s->fd, &st) != 0) return;
     while (s->n_blocks < SIGNATURE_BLOCKS_MAX && block_at(s->n_blocks + 1) <= st.st_size &&
            read_head(s->fd, s->n_blocks, &h) && add_places(s, s->n_blocks, &h))
         s->n_blocks++;
-    if (s->n_places > before) qsort(s->places, s->n_places, sizeof *s->places, by_uid);
+    for (size_t i = before ? before : 1; i < s->n_places && is_sorted; i++)
+        is_sorted = s->places[i - 1].uid < s->places[i].uid;
+    if (!is_sorted) qsort(s->places, s->n_places, sizeof *s->places, by_uid);
 }
 
 static void forget(struct signatures *s) {
@@ -163,9 +166,14 @@ static const struct place *find(const struct signatures *s, uint32_t uid) {
 
 /* Columns of messages that are gone are most of it. */
 static bool is_mostly_dead(const struct mailbox *m, const struct signatures *s) {
-    size_t live = 0;
+    size_t live = 0, gone = m->next - 1 > m->n ? m->next - 1 - m->n : 0;
 
-    for (size_t i = 0; i < m->n; i++) live += find(s, m->v[i].uid) != NULL;
+    /* No more are dead than ever went: mostly that is enough to know. */
+    if (s->n_places + SIGNATURE_DEAD_MAX >= 2 * gone) return false;
+    for (size_t i = 0, at = 0; i < m->n; i++) {
+        while (at < s->n_places && s->places[at].uid < m->v[i].uid) at++;
+        live += at < s->n_places && s->places[at].uid == m->v[i].uid;
+    }
     return s->n_places > SIGNATURE_DEAD_MAX + 2 * live;
 }
 

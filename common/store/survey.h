@@ -5,7 +5,7 @@
 
 #include "store/store.h"
 
-enum { SURVEY_MAILBOXES_MAX = 10000 };
+enum { SURVEY_MAILBOXES_MAX = 20000 };
 
 struct survey;
 

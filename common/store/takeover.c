@@ -9,31 +9,104 @@
 #include "base/num.h"
 #include "store/maildir.h"
 #include "sys/file.h"
+#include "sys/lock.h"
 
 /* Larger ones would leave none for the mailboxes made later: those are larger still. */
 enum { VALIDITY_MAX = INT32_MAX };
 
-/* Do two mailboxes of the account have one UIDVALIDITY? (Files copied by hand can.) */
-static bool is_taken(struct store *s, uint32_t validity) {
-    struct store_names l;
-    bool is = false;
+/* HOME/Maildir/postbag-validities: what is_taken asks, so that an account of many mailboxes is not
+ * read once for each of them. Lines of one number: first the largest that was given when the file
+ * was made, then every one that a mailbox had then or took over since. Without it, it is made. */
+static const char validities[] = "postbag-validities";
+enum { VALIDITIES_MAX = 32 << 20 };
 
-    if (store_list(s, &l, NULL) != OK) return true;
-    for (size_t i = 0; i < l.n && !is; i++) {
-        char dir[FILE_NAME_MAX], path[FILE_NAME_MAX + 32], head[128], want[64];
+/* The UIDVALIDITY of every mailbox of the account that has one from us, a line each. */
+static bool collect(struct store *s, struct buf *out) {
+    struct store_names l;
+
+    if (store_list(s, &l, NULL) != OK) return false;
+    for (size_t i = 0; i < l.n; i++) {
+        char dir[FILE_NAME_MAX], path[FILE_NAME_MAX + 32], head[128];
+        struct slice text;
+        uint64_t v;
         ssize_t n;
         int fd;
 
         if (l.v[i].is_missing || maildir_name(slice_str(l.v[i].name), dir, NULL) != OK) continue;
         snprintf(path, sizeof path, "%s/postbag-uidlist", dir);
-        fd = openat(s->root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        fd = openat(s->root_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         n = fd >= 0 ? read(fd, head, sizeof head) : 0;
-        snprintf(want, sizeof want, "postbag-uidlist 1 V%u ", validity);
-        is = n > 0 && slice_starts(slice_of(head, (size_t)n), slice_str(want));
         fd_close(&fd);
+        text = slice_of(head, n > 0 ? (size_t)n : 0);
+        if (!slice_starts(text, S("postbag-uidlist 1 V"))) continue;
+        text = slice_from(text, sizeof "postbag-uidlist 1 V" - 1);
+        if (num_take(&text, UINT32_MAX, &v)) buf_addf(out, "%010llu\n", (unsigned long long)v);
     }
     store_names_release(&l);
-    return is;
+    return !out->bad;
+}
+
+static bool has_number(struct slice text, uint32_t want) {
+    struct slice line;
+    uint64_t v;
+
+    while (slice_line(&text, &line))
+        if (num_parse(line, UINT32_MAX, &v) && v == want) return true;
+    return false;
+}
+
+/* Make the file anew: `taken` becomes its lines, but for the first. */
+static bool make_list(struct store *s, struct buf *taken) {
+    char path[5000];
+    struct buf text;
+    uint32_t given;
+    bool is_good;
+
+    buf_reset(taken);
+    is_good = (size_t)snprintf(path, sizeof path, "%s/%s", s->root, validities) < sizeof path &&
+              maildir_new_validity(s, &given, NULL) == OK && collect(s, taken);
+    buf_init(&text, VALIDITIES_MAX);
+    buf_addf(&text, "%010u\n", is_good ? given : 0);
+    buf_add(&text, buf_slice(taken));
+    is_good = is_good && !text.bad && file_replace(path, buf_slice(&text), 0600, NULL) == OK;
+    buf_release(&text);
+    return is_good;
+}
+
+/* Make this one the mailbox' own. False: another of the account has it, which makes the two one for
+ * the index (files copied by hand can), or that cannot be found out. */
+static bool claim(struct store *s, uint32_t validity) {
+    int lock = openat(s->root_fd, "postbag-uidvalidity", O_RDWR | O_CREAT | O_CLOEXEC, 0600), fd;
+    struct buf taken;
+    struct slice rest, line;
+    uint64_t given = 0;
+    char own[16];
+    bool is_ours = false;
+
+    if (lock < 0) return false;
+    fd_own_like(lock, s->root_fd);
+    buf_init(&taken, VALIDITIES_MAX);
+    if (lock_wait(lock, 2, true, STORE_LOCK_WAIT_MS, validities, NULL) != OK) goto done;
+    fd = openat(s->root_fd, validities, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && file_read_fd(fd, validities, &taken, NULL) != OK) buf_reset(&taken);
+    fd_close(&fd);
+    rest = buf_slice(&taken);
+    /* Larger than all of then: we may have given it since. A line that a crash cut: who knows.
+     * It is in the list: the mailbox may be gone since. */
+    if (!slice_ends(rest, S("\n")) || !slice_line(&rest, &line) ||
+        !num_parse(line, UINT32_MAX, &given) || validity > given || has_number(rest, validity)) {
+        if (!make_list(s, &taken) || has_number(buf_slice(&taken), validity)) goto done;
+    }
+    fd = openat(s->root_fd, validities, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    snprintf(own, sizeof own, "%010u\n", validity);
+    is_ours = fd >= 0 && file_write(fd, slice_str(own), validities, NULL) == OK &&
+              file_sync(fd, validities, NULL) == OK;
+    if (fd >= 0) fd_own_like(fd, s->root_fd);
+    fd_close(&fd);
+done:
+    fd_close(&lock);
+    buf_release(&taken);
+    return is_ours && maildir_note_validity(s, validity) == OK;
 }
 
 /* "3 V<validity> N<next> G<guid>", before Dovecot 1.1 "1 <validity> <next>". */
@@ -115,7 +188,7 @@ bool takeover_uidlist(struct mailbox *m, uint32_t *validity, struct buf *out) {
     fd_close(&fd);
     rest = buf_slice(&text);
     is_good = is_good && slice_line(&rest, &line) && parse_head(line, validity, &next) &&
-              !is_taken(m->store, *validity) && maildir_note_validity(m->store, *validity) == OK;
+              claim(m->store, *validity);
     if (is_good) {
         buf_addf(out, "postbag-uidlist 1 V%u N%u\n", *validity, next);
         while (slice_line(&rest, &line)) {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "imap/section.h"
+#include "store/signature.h"
 #include "store/store.h"
 #include "sys/file.h"
 
@@ -305,6 +306,104 @@ static void what_dovecot_noted_is_taken_over(void **state) {
         mailbox_close(m);
         good(store_delete(h->s, slice_str(name), &e), &e);
     }
+}
+
+/* Two mailboxes with one UIDVALIDITY would be one for the index: whoever comes second gets a new
+ * one. So it is whatever became of the list of them that is kept beside. */
+static void a_uidvalidity_is_taken_over_once(void **state) {
+    static const char *const lists[] = {NULL, "", "9999999999\n", "2147483647\n77", "x\n1\n"};
+    struct home *h = *state;
+    struct mailbox *m;
+    struct err e;
+    char text[80];
+    uint32_t own;
+
+    good(store_create(h->s, S("Own"), &e), &e);
+    m = opened(h, "Own", MAILBOX_READ);
+    own = mailbox_uidvalidity(m);
+    mailbox_close(m);
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        static const char *const names[] = {"A", "B", "C", "D", "E"};
+        uint32_t got[COUNT_OF(names)];
+
+        for (size_t k = 0; k < COUNT_OF(names); k++) {
+            good(store_create(h->s, slice_str(names[k]), &e), &e);
+            remove_file(h, names[k], "postbag-uidlist");
+            snprintf(text, sizeof text, ".%s/dovecot-uidlist", names[k]);
+            give(h, text, ""); /* its directory is there */
+        }
+        give(h, ".A/dovecot-uidlist", "3 V78 N5\n");
+        give(h, ".B/dovecot-uidlist", "3 V77 N5\n"); /* smaller than the one before */
+        give(h, ".C/dovecot-uidlist", "3 V77 N5\n");
+        snprintf(text, sizeof text, "3 V%u N5\n", own);
+        give(h, ".D/dovecot-uidlist", text);
+        give(h, ".E/dovecot-uidlist", "3 V78 N5\n");
+        for (size_t k = 0; k < COUNT_OF(names); k++) {
+            if (k == 2 && lists[i]) give(h, "postbag-validities", lists[i]);
+            if (k == 2 && !lists[i]) remove_file(h, "A", "../postbag-validities");
+            m = opened(h, names[k], MAILBOX_READ);
+            got[k] = mailbox_uidvalidity(m);
+            mailbox_close(m);
+        }
+        assert_int_equal(got[0], 78);
+        assert_int_equal(got[1], 77);
+        for (size_t k = 2; k < COUNT_OF(names); k++) {
+            assert_true(got[k] > own);
+            for (size_t j = 0; j < k; j++) assert_int_not_equal(got[k], got[j]);
+        }
+        for (size_t k = 0; k < COUNT_OF(names); k++)
+            good(store_delete(h->s, slice_str(names[k]), &e), &e);
+    }
+}
+
+/* Messages come into the search file in any order; when those that are gone are most of it, it is
+ * begun anew. */
+static void the_search_file_is_of_living_messages(void **state) {
+    const struct slice needle[] = {S("needle")};
+    struct home *h = *state;
+    char path[600], name[64];
+    struct mailbox *m;
+    struct stat st;
+    struct err e;
+    uint32_t *uids;
+    size_t n;
+    bool wants_text;
+
+    good(store_create(h->s, S("Box"), &e), &e);
+    remove_file(h, "Box", "postbag-uidlist");
+    for (int i = 1; i <= 3 * SIGNATURE_COLUMNS; i++) {
+        snprintf(name, sizeof name, ".Box/cur/%d.M%d.x:2,", i, i);
+        give(h, name, "Subject: x\n\n");
+    }
+    give(h, ".Box/dovecot-uidlist", "3 V77 N1\n");
+    m = opened(h, "Box", MAILBOX_WRITE);
+    for (uint32_t uid = 3 * SIGNATURE_COLUMNS; uid > 0; uid--)
+        mailbox_sign(m, uid, uid == 700 ? S("the needle") : S("hay and straw"));
+    for (int again = 0; again < 2; again++) {
+        assert_true(mailbox_candidates(m, needle, 1, &uids, &n, &wants_text));
+        assert_int_equal(n, 1);
+        assert_int_equal(uids[0], 700);
+        free(uids);
+        mailbox_rest(m); /* and as a new handle reads it */
+    }
+    snprintf(path, sizeof path, "%s/Maildir/.Box/postbag-search", h->path);
+    mailbox_close(m);
+
+    /* The same mailbox, in which many UIDs were given to messages that are gone. */
+    good(store_delete(h->s, S("Box"), &e), &e);
+    good(store_create(h->s, S("Box"), &e), &e);
+    remove_file(h, "Box", "postbag-uidlist");
+    give(h, ".Box/cur/a:2,", "Subject: x\n\n");
+    give(h, ".Box/dovecot-uidlist", "3 V78 N100000\n1 :a\n");
+    m = opened(h, "Box", MAILBOX_WRITE);
+    for (uint32_t uid = 1; uid <= SIGNATURE_DEAD_MAX + SIGNATURE_COLUMNS; uid++)
+        mailbox_sign(m, uid, S("needle"));
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size > SIGNATURE_DEAD_MAX * (SIGNATURE_ROWS / 8));
+    for (uint32_t uid = 1; uid <= SIGNATURE_COLUMNS; uid++) mailbox_sign(m, 50000 + uid, S("hay"));
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 2 * SIGNATURE_COLUMNS * (SIGNATURE_ROWS / 8));
+    mailbox_close(m);
 }
 
 static void a_torn_uidlist_line_is_cut(void **state) {
@@ -735,6 +834,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_message_is_stored_and_read, begin, end),
         cmocka_unit_test_setup_teardown(the_same_key_is_delivered_once, begin, end),
         cmocka_unit_test_setup_teardown(uids_stay_when_the_index_goes, begin, end),
+        cmocka_unit_test_setup_teardown(a_uidvalidity_is_taken_over_once, begin, end),
+        cmocka_unit_test_setup_teardown(the_search_file_is_of_living_messages, begin, end),
         cmocka_unit_test_setup_teardown(what_dovecot_noted_is_taken_over, begin, end),
         cmocka_unit_test_setup_teardown(a_torn_uidlist_line_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(what_other_programs_do_is_seen, begin, end),
