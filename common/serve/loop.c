@@ -59,6 +59,7 @@ struct loop {
     pthread_mutex_t lock; /* guards what is below */
     struct slot **slots;
     size_t slot_count, slot_max;
+    int fd_max; /* a connection that gets a higher descriptor is one too many */
     struct slot *free_slots;
     struct slot *ready, **ready_end;
     size_t session_count;
@@ -87,6 +88,8 @@ enum err_code loop_new(struct server *server, unsigned threads, struct loop **ou
     files = fd_raise_limit(65536);
     /* The queue, the store and the deliveries need descriptors too. */
     l->slot_max = files > 1024 ? files - 512 : files / 2;
+    /* A session may have five or more: what is left over is known by the number of the next one. */
+    l->fd_max = (int)(files > 2048 ? files - 512 : files - files / 4);
     if (l->slot_max > server->conf->connection_limit) l->slot_max = server->conf->connection_limit;
     l->slots = calloc(l->slot_max, sizeof *l->slots);
     if (!l->slots || l->epoll < 0 || l->ready_fd < 0 || l->stop_fd < 0 ||
@@ -349,7 +352,7 @@ static void start_session(struct loop *l, int fd, const struct addr *peer,
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     pthread_mutex_lock(&l->lock);
-    ok = count_host(l, host, &counts);
+    ok = fd <= l->fd_max && count_host(l, host, &counts);
     if (ok) slot = take_slot(l);
     if (ok && !slot && counts) uncount_host(l, host);
     if (slot) l->session_count++;

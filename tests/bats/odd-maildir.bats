@@ -106,3 +106,19 @@ os.rename(M + sub + name, "away"); os.symlink(os.path.abspath("away"), M + sub +
 c("UID FETCH 1:* BODY.PEEK[]", "NO"); assert "UNAVAILABLE" in c.tagged and len(c.told("BODY[]")) == 2, (c.tagged, c.last)
 PY
 }
+
+@test "idle sessions leave descriptors for the work of the others" {
+    start few bash -c 'ulimit -n 256; exec "$0" "$@"' "$POSTBAG" serve -C a.conf
+    wait_port "$P"
+    py <<'PY'
+c("APPEND INBOX", b"Subject: x\r\n\r\nx"); c("SELECT INBOX"); idle = []
+try:
+    for i in range(100):
+        d = Line(P, "jo", "secret"); d("SELECT INBOX"); d.send("IDLE"); d.line(); idle.append(d)
+except (AssertionError, OSError): pass
+assert 20 < len(idle) < 100, len(idle)
+for x in ("NOOP", "UID FETCH 1 BODY[]", "COPY 1 Trash", 'LIST "" *', "STATUS Trash (MESSAGES)", "SELECT Trash"): c(x)
+PY
+    grep -q 'too many connections' few.err
+    [[ $(grep -c 'open files' few.err) == 0 ]]
+}
