@@ -37,7 +37,9 @@ static struct slice peer_name(const struct session *s, char out[ADDR_TEXT_MAX]) 
 }
 
 void imap_host_refuse(struct imap_host *h, const struct err *e, struct slice missing) {
-    struct slice code = S("UNAVAILABLE");
+    struct slice code = S("UNAVAILABLE"), why = slice_str(e->msg);
+    /* Where the mail is kept is no client's business. */
+    bool has_path = e->sys != 0 && slice_chr(why, '/') != SLICE_NONE;
 
     switch (e->code) {
     case ERR_NOT_FOUND: code = missing; break;
@@ -53,10 +55,11 @@ void imap_host_refuse(struct imap_host *h, const struct err *e, struct slice mis
     case ERR_BUG: code = S("SERVERBUG"); break;
     default: break;
     }
-    if (e->code == ERR_IO || (e->code == ERR_FULL && e->sys != EDQUOT) || e->code == ERR_MEMORY)
+    if (has_path || e->code == ERR_IO || (e->code == ERR_FULL && e->sys != EDQUOT) ||
+        e->code == ERR_MEMORY)
         log_event(h->session->server->log, LEVEL_ERROR, "mail store", "user",
                   imap_server_user(h->engine), "why", slice_str(e->msg), NULL);
-    imap_server_no(h->engine, code, slice_str(e->msg));
+    imap_server_no(h->engine, code, has_path ? S("The mail store cannot do that now.") : why);
 }
 
 /* --- the selected mailbox --------------------------------------------------------------------- */

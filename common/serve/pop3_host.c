@@ -51,12 +51,17 @@ static void close_drop(struct pop3_host *h) {
 
 /* The words of an answer that is no: RFC 2449 8.1.1, RFC 3206. */
 static void refuse(struct pop3_host *h, const struct err *e) {
+    struct slice why = slice_str(e->msg);
+
+    /* Where the mail is kept is no client's business. */
+    if (e->sys != 0 && slice_chr(why, '/') != SLICE_NONE)
+        why = S("the maildrop cannot be used now");
     pop3_server_refuse(h->engine,
                        h->is_early           ? S("LOGIN-DELAY")
                        : e->code == ERR_BUSY ? S("IN-USE")
                        : err_is_temporary(e) ? S("SYS/TEMP")
                                              : S("SYS/PERM"),
-                       slice_str(e->msg));
+                       why);
 }
 
 /* --- the login

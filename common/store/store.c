@@ -157,6 +157,13 @@ static bool may_follow(int dir_fd, const char *name, const struct stat *link) {
     return link->st_uid == 0 || fstatat(dir_fd, name, &st, 0) != 0 || st.st_uid == link->st_uid;
 }
 
+static enum err_code not_yours(const struct store *s, const char *dir, const char *sub,
+                               struct err *e) {
+    err_set(e, ERR_DENIED, "%s/%s/%s leads to what is somebody else's", s->root, dir, sub);
+    if (e) e->sys = ELOOP;
+    return ERR_DENIED;
+}
+
 /* What a backup or a copy left out because it was empty is made again. */
 static enum err_code complete(const struct store *s, const char *dir, int fd, struct err *e) {
     struct stat st;
@@ -164,8 +171,7 @@ static enum err_code complete(const struct store *s, const char *dir, int fd, st
     for (size_t i = 0; i < COUNT_OF(subdirs); i++) {
         if (fstatat(fd, subdirs[i], &st, AT_SYMLINK_NOFOLLOW) == 0) {
             if (S_ISLNK(st.st_mode) && !may_follow(fd, subdirs[i], &st))
-                return err_set(e, ERR_DENIED, "%s/%s/%s leads to what is somebody else's", s->root,
-                               dir, subdirs[i]);
+                return not_yours(s, dir, subdirs[i], e);
         } else if (errno == ENOENT && mkdirat(fd, subdirs[i], 0700) == 0) {
             own_below(fd, subdirs[i]);
         }
@@ -180,7 +186,7 @@ enum err_code maildir_open(struct store *s, const char *dir, int *fd, struct err
     if (fstatat(s->root_fd, dir, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode) &&
         !may_follow(s->root_fd, dir, &st)) {
         *fd = -1;
-        return err_set(e, ERR_DENIED, "%s/%s leads to what is somebody else's", s->root, dir);
+        return not_yours(s, dir, "", e);
     }
     *fd = openat(s->root_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd >= 0) {
@@ -219,7 +225,7 @@ static enum err_code open_root(const char *home, const char *below, struct store
         struct stat st;
 
         if (lstat(s->root, &st) == 0 && S_ISLNK(st.st_mode) && !may_follow(AT_FDCWD, s->root, &st))
-            code = err_set(e, ERR_DENIED, "%s leads to what is somebody else's", s->root);
+            code = not_yours(s, "", "", e);
         else s->root_fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (code == OK && s->root_fd < 0 && errno == ENOENT) {
             code = file_mkdirs(s->root, 0700, e);

@@ -54,7 +54,8 @@ PY
     chown -hR nobody: a/mail mine
     serve a
     py <<'PY'
-c("SELECT box", "NO"); c("SELECT real", "NO"); c("STATUS real (MESSAGES)", "NO"); c("SELECT mine")
+c("SELECT box", "NO"); assert "/" not in c.tagged, c.tagged
+c("SELECT real", "NO"); c("STATUS real (MESSAGES)", "NO"); c("SELECT mine")
 c('LSUB "" "*"', "NO"); c("SELECT INBOX"); c("APPEND INBOX (wanted)", b"x"); c("STORE 1 +FLAGS (other)", "NO")
 PY
     [[ $(cat secret) == root-line && ! -e other/postbag-uidlist ]]
