@@ -16,6 +16,8 @@
 /* After a change of our own the snapshot has it, and only what others did within the same grain
  * without our lock is unknown: that is looked for once, this much later. */
 #define ADOPTED_NS ((int64_t)1000 * 1000 * 1000)
+/* So many new messages at most are taken in without reading the rest, of mailboxes with as many. */
+enum { ARRIVALS_MAX = 64 };
 
 static int64_t time_ns(const struct timespec *t) {
     return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
@@ -145,10 +147,20 @@ static int by_arrival(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-static int by_uid(const void *a, const void *b) {
-    const struct found *x = a, *y = b;
+/* Known ones first, by uid; then the others. */
+static bool sort_by_uid(const struct mailbox *m, struct scan *s) {
+    struct found *v = malloc((s->n + 1) * sizeof *v);
+    size_t n = 0;
 
-    return x->known < y->known ? -1 : x->known > y->known;
+    if (!v) return false;
+    for (size_t k = 0; k < m->n_known; k++)
+        if (s->by_known[k]) v[n++] = s->v[s->by_known[k] - 1];
+    for (size_t i = 0; i < s->n; i++)
+        if (s->v[i].known == SIZE_MAX) v[n++] = s->v[i];
+    free(s->v);
+    s->v = v;
+    s->cap = s->n;
+    return true;
 }
 
 static enum err_code scan(struct mailbox *m, struct scan *s, struct err *e) {
@@ -167,8 +179,7 @@ static enum err_code scan(struct mailbox *m, struct scan *s, struct err *e) {
     if (code == OK && missing) code = scan_dir(m, s, true, true, e);
     if (code == OK && missing) code = scan_dir(m, s, false, true, e);
     if (code != OK) return code;
-    /* known ones first, by uid; then arrivals in order */
-    if (s->n) qsort(s->v, s->n, sizeof *s->v, by_uid);
+    if (!sort_by_uid(m, s)) return no_memory(e);
     for (size_t i = s->n; i > 0 && s->v[i - 1].known == SIZE_MAX; i--) unlisted++;
     if (unlisted) {
         size_t first = s->n - unlisted;
@@ -480,11 +491,68 @@ static bool is_unchanged(const struct mailbox *m, int64_t new_changed, int64_t c
     return new_changed + GRAIN_NS < m->scanned_at && cur_changed + GRAIN_NS < m->scanned_at;
 }
 
+/* Mail came into new/, and nothing else is known to have happened: it is taken in without reading
+ * cur/, which is long for a large mailbox. What others may have done to cur/ within the grain of
+ * its time is looked for once more, as after any change of our own. Lock held, uidlist read. False:
+ * the whole has to be read. */
+static bool take_arrivals(struct mailbox *m, struct mailbox_changes *ch) {
+    struct scan s = {NULL, 0, 0, calloc(m->n_known + 1, sizeof *s.by_known), false}, late = {0};
+    const char *names[ARRIVALS_MAX];
+    struct newcomer came[ARRIVALS_MAX] = {0};
+    size_t before = m->n;
+    int64_t new_changed, cur_changed;
+    uint32_t uid = 0;
+    bool is_good =
+        s.by_known && scan_dir(m, &s, true, false, NULL) == OK && s.n > 0 && s.n <= ARRIVALS_MAX;
+
+    for (size_t i = 0; i < s.n && is_good; i++)
+        is_good = s.v[i].known == SIZE_MAX && !s.v[i].name[maildir_base(s.v[i].name)];
+    if (is_good) {
+        qsort(s.v, s.n, sizeof *s.v, by_arrival);
+        for (size_t i = 0; i < s.n; i++) names[i] = s.v[i].name;
+        is_good = mailbox_assign(m, names, s.n, &uid, NULL) == OK;
+    }
+    for (size_t i = 0; i < s.n && is_good; i++) {
+        struct imap_msg facts = {.internal_date = STORE_DATE_UNKNOWN};
+        struct mailfile f;
+
+        move_to_cur(m, &s.v[i]);
+        f = (struct mailfile){.name = s.v[i].name, .in_new = s.v[i].in_new};
+        look_at_file(m, &facts, &f);
+        came[i] = (struct newcomer){.name = s.v[i].name,
+                                    .in_new = s.v[i].in_new,
+                                    .flags = STORE_RECENT,
+                                    .size_wire = facts.size_bytes,
+                                    .date = facts.internal_date};
+    }
+    if (is_good) {
+        directory_times(m, &new_changed, &cur_changed);
+        late.by_known = calloc(m->n_known + 1, sizeof *late.by_known);
+        is_good = mailbox_insert(m, came, s.n, uid);
+    }
+    if (is_good && ch) *ch = (struct mailbox_changes){.first_new = before, .n_new = s.n};
+    /* What came meanwhile is not in the snapshot: then the times are not those of it. */
+    if (is_good && late.by_known && scan_dir(m, &late, true, false, NULL) == OK && !late.n) {
+        m->new_changed = new_changed;
+        m->cur_changed = cur_changed;
+        if (!m->scan_again_at) m->scan_again_at = clock_wall_us() * 1000 + ADOPTED_NS;
+    }
+    for (size_t i = 0; i < s.n; i++) /* those that were inserted belong to the snapshot */
+        if (!is_good || (i < ARRIVALS_MAX && came[i].name)) free(s.v[i].name);
+    for (size_t i = 0; i < late.n; i++) free(late.v[i].name);
+    free(s.v);
+    free(s.by_known);
+    free(late.v);
+    free(late.by_known);
+    return is_good;
+}
+
 enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch, bool force,
                                   struct err *e) {
     struct scan s = {NULL, 0, 0, NULL, false};
     int64_t new_changed, cur_changed;
     uint32_t validity = m->validity;
+    bool may_only_arrive;
     enum err_code code;
 
     if (ch) *ch = (struct mailbox_changes){.first_new = m->n};
@@ -495,12 +563,16 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     if (!force && mailbox_noted_modseq(m) <= m->read_to &&
         is_unchanged(m, new_changed, cur_changed))
         return OK;
+    may_only_arrive = !force && m->n >= ARRIVALS_MAX && m->mode == MAILBOX_WRITE && !m->has_new &&
+                      cur_changed == m->cur_changed && new_changed != m->new_changed &&
+                      mailbox_noted_modseq(m) <= m->read_to;
     code = uidlist_load(m, e);
     if (code != OK) return code;
     if (validity && validity != m->validity) m->is_replaced = true;
     if (m->is_replaced)
         return err_set(e, ERR_NOT_FOUND, "the mailbox was replaced by another of that name");
     keywords_read(m);
+    if (may_only_arrive && take_arrivals(m, ch)) return OK;
     m->scanned_at = clock_wall_us() * 1000;
     m->scan_again_at = 0;
     code = scan(m, &s, e);

@@ -406,6 +406,63 @@ static void the_search_file_is_of_living_messages(void **state) {
     mailbox_close(m);
 }
 
+/* Arrivals in a mailbox that is large enough to be spared a look at all of it. */
+static void arrivals_are_taken_in_alone(void **state) {
+    struct home *h = *state;
+    struct mailbox_changes ch;
+    const struct imap_msg *v;
+    struct mailbox *m;
+    struct err e = {0};
+    char path[600], to[600];
+    size_t n, at = 200;
+
+    for (int i = 0; i < 200; i++) {
+        snprintf(path, sizeof path, "cur/%d.M%d.x:2,S", 1000 + i, i);
+        give(h, path, "Subject: x\n\n");
+    }
+    m = opened(h, "INBOX", MAILBOX_WRITE);
+    for (int round = 0; round < 6; round++) {
+        static const int arrivals[] = {1, 3, 64, 65, 2, 1};
+
+        usleep(60 * 1000); /* past the grain of the clock */
+        for (int i = 0; i < arrivals[round]; i++) put(h, "", "Subject: y\n\ntext\n");
+        if (round == 4) { /* and a hand in cur/ at the same time */
+            snprintf(path, sizeof path, "%s/Maildir/cur/1000.M0.x:2,S", h->path);
+            snprintf(to, sizeof to, "%s/Maildir/cur/1000.M0.x:2,FS", h->path);
+            assert_int_equal(rename(path, to), 0);
+        }
+        if (round == 5) { /* one that was there before, taken back to new/ */
+            snprintf(path, sizeof path, "%s/Maildir/cur/1001.M1.x:2,S", h->path);
+            snprintf(to, sizeof to, "%s/Maildir/new/1001.M1.x", h->path);
+            assert_int_equal(rename(path, to), 0);
+        }
+        good(mailbox_sync(m, &ch, &e), &e);
+        v = mailbox_messages(m, &n);
+        assert_int_equal(ch.n_new, arrivals[round]);
+        assert_int_equal(ch.first_new, at);
+        assert_int_equal(ch.n_expunged, 0);
+        assert_int_equal(ch.n_flags, round >= 4 ? 1 : 0);
+        assert_int_equal(n, at + ch.n_new);
+        for (size_t i = at; i < n; i++) {
+            struct message msg;
+
+            assert_int_equal(v[i].uid, i + 1);
+            assert_true(v[i].flags & STORE_RECENT);
+            assert_true(v[i].modseq > v[at - 1].modseq);
+            good(message_open(m, v[i].uid, &msg, &e), &e);
+            message_close(&msg);
+        }
+        at = n;
+        assert_int_equal(mailbox_uidnext(m), n + 1);
+    }
+    mailbox_close(m);
+    m = opened(h, "INBOX", MAILBOX_WRITE); /* as one who comes now has it */
+    v = mailbox_messages(m, &n);
+    assert_int_equal(n, at);
+    for (size_t i = 0; i < n; i++) assert_int_equal(v[i].uid, i + 1);
+    mailbox_close(m);
+}
+
 static void a_torn_uidlist_line_is_cut(void **state) {
     struct home *h = *state;
     char path[200];
@@ -836,6 +893,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(uids_stay_when_the_index_goes, begin, end),
         cmocka_unit_test_setup_teardown(a_uidvalidity_is_taken_over_once, begin, end),
         cmocka_unit_test_setup_teardown(the_search_file_is_of_living_messages, begin, end),
+        cmocka_unit_test_setup_teardown(arrivals_are_taken_in_alone, begin, end),
         cmocka_unit_test_setup_teardown(what_dovecot_noted_is_taken_over, begin, end),
         cmocka_unit_test_setup_teardown(a_torn_uidlist_line_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(what_other_programs_do_is_seen, begin, end),
