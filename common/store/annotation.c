@@ -56,7 +56,7 @@ static enum err_code parse(struct annotations *out, struct err *e) {
 }
 
 static enum err_code load(int fd, const char *name, struct annotations *out, struct err *e) {
-    int file = openat(fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int file = openat(fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     enum err_code code = OK;
 
     *out = (struct annotations){0};

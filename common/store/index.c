@@ -124,7 +124,7 @@ static void make_like_home(const char *path) {
     if (geteuid() != 0 || !slash || (size_t)(slash - path) >= sizeof home) return;
     memcpy(home, path, (size_t)(slash - path));
     home[slash - path] = 0;
-    fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0) return;
     fd_own_like_path(fd, home);
     close(fd);

@@ -127,7 +127,7 @@ static void look(struct store *s, const struct quota *more, struct quota *q) {
     struct quota then;
     struct buf text;
     struct stat st = {0};
-    int fd = openat(s->root_fd, file_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(s->root_fd, file_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     bool is_known;
 
     *q = (struct quota){.octets_max = s->octets_max, .messages_max = s->messages_max};
@@ -167,7 +167,7 @@ void quota_add(struct store *s, int64_t octets, int64_t messages) {
     int n, fd;
 
     if (!has_limit(s) || (!octets && !messages)) return;
-    fd = openat(s->root_fd, file_name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    fd = openat(s->root_fd, file_name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return; /* counted at the next look */
     n = snprintf(line, sizeof line, "%lld %lld\n", (long long)octets, (long long)messages);
     /* One write of a short line: others see it whole. When it fails the count is wrong: anew. */

@@ -138,7 +138,8 @@ enum err_code maildir_make(struct store *s, const char *dir, struct err *e) {
             code = err_sys(e, "cannot make %s/%s/%s", s->root, dir, subdirs[i]);
         else own_below(fd, subdirs[i]);
     if (code == OK && dir[1] != '\0') { /* tells mailers that it is a folder of a Maildir++ */
-        int mark = openat(fd, "maildirfolder", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int mark = openat(fd, "maildirfolder",
+                          O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 
         if (mark >= 0) fd_own_like(mark, fd);
         fd_close(&mark);

@@ -87,7 +87,7 @@ static bool claim(struct store *s, uint32_t validity) {
     fd_own_like(lock, s->root_fd);
     buf_init(&taken, VALIDITIES_MAX);
     if (lock_wait(lock, 2, true, STORE_LOCK_WAIT_MS, validities, NULL) != OK) goto done;
-    fd = openat(s->root_fd, validities, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    fd = openat(s->root_fd, validities, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd >= 0 && file_read_fd(fd, validities, &taken, NULL) != OK) buf_reset(&taken);
     fd_close(&fd);
     rest = buf_slice(&taken);
@@ -97,7 +97,7 @@ static bool claim(struct store *s, uint32_t validity) {
         !num_parse(line, UINT32_MAX, &given) || validity > given || has_number(rest, validity)) {
         if (!make_list(s, &taken) || has_number(buf_slice(&taken), validity)) goto done;
     }
-    fd = openat(s->root_fd, validities, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    fd = openat(s->root_fd, validities, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     snprintf(own, sizeof own, "%010u\n", validity);
     is_ours = fd >= 0 && file_write(fd, slice_str(own), validities, NULL) == OK &&
               file_sync(fd, validities, NULL) == OK;
@@ -147,7 +147,8 @@ static bool parse_line(struct slice line, uint64_t *uid, struct slice *base) {
 
 /* Letters a to z in file names mean the same in both files. */
 static void take_keywords(struct mailbox *m) {
-    int from = openat(m->fd, "dovecot-keywords", O_RDONLY | O_CLOEXEC | O_NOFOLLOW), to;
+    int from = openat(m->fd, "dovecot-keywords", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK),
+        to;
     struct buf text;
 
     if (from < 0) return;
@@ -175,7 +176,7 @@ static bool mark(struct mailbox *m) {
 }
 
 bool takeover_uidlist(struct mailbox *m, uint32_t *validity, struct buf *out) {
-    int fd = openat(m->fd, "dovecot-uidlist", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(m->fd, "dovecot-uidlist", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct buf text;
     struct slice rest, line, base;
     uint32_t next = 0;

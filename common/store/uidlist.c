@@ -228,7 +228,8 @@ static enum err_code read_uidlist(struct mailbox *m, struct err *e) {
 
 static enum err_code write_uidlist(struct mailbox *m, struct slice text, struct err *e) {
     static const char temp[] = "tmp/postbag-uidlist.new";
-    int fd = openat(m->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = openat(m->fd, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+                    0600);
     enum err_code code;
 
     if (fd < 0) return err_sys(e, "cannot write postbag-uidlist");
@@ -289,7 +290,8 @@ enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t
     buf_init(&lines, UIDLIST_MAX);
     for (size_t i = 0; i < n; i++)
         buf_addf(&lines, "%u %.*s\n", uid++, (int)maildir_base(names[i]), names[i]);
-    fd = openat(m->fd, "postbag-uidlist", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    fd =
+        openat(m->fd, "postbag-uidlist", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) code = err_sys(e, "cannot write postbag-uidlist");
     else if (lines.bad) code = no_memory(e);
     if (code == OK) code = file_write(fd, buf_slice(&lines), "postbag-uidlist", e);
@@ -310,7 +312,7 @@ static bool is_keyword(struct slice s) {
 }
 
 void keywords_read(struct mailbox *m) {
-    int fd = openat(m->fd, "postbag-keywords", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(m->fd, "postbag-keywords", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct slice rest, line;
     struct stat st;
     struct buf b;
@@ -363,7 +365,7 @@ uint64_t mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add
     while (!bit && k < STORE_KEYWORDS_MAX && m->keywords[k]) k++;
     if (!bit && k < STORE_KEYWORDS_MAX) {
         fd = openat(m->fd, "postbag-keywords",
-                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
         n = snprintf(line, sizeof line, "%zu %.*s\n", k, SP(name));
         if (fd >= 0 && file_write(fd, slice_of(line, (size_t)n), "postbag-keywords", NULL) == OK &&
             file_sync(fd, "postbag-keywords", NULL) == OK)

@@ -123,3 +123,22 @@ PY
     grep -q 'too many connections' few.err
     [[ $(grep -c 'open files' few.err) == 0 ]]
 }
+
+@test "a pipe in the place of one of the server's own files holds nobody" {
+    mkdir -p "$M"/{cur,new,tmp}
+    printf 'Subject: x\n\nx\n' > "$M/cur/1.a:2,Sa"
+    for name in "$M/../postbag-index.db" "$M"/{postbag-uidlist,postbag-keywords,postbag-lock,postbag-uidvalidity,postbag-search} \
+        "$M"/{maildirsize,subscriptions,dovecot-uidlist,dovecot-keywords,postbag-annotations,postbag-annotations-account,maildirfolder}; do
+        rm -rf "$name"
+        mkfifo "$name"
+        serve a
+        py <<'PY'
+for command in ("SELECT INBOX", "STORE 1 +FLAGS (new)", 'LIST "" *', "SUBSCRIBE x", 'GETMETADATA INBOX /private/comment',
+                'GETQUOTAROOT INBOX', "SEARCH BODY x", "CREATE x", "DELETE x"):
+    c.send(command)
+    while not c.line().startswith("t%d " % c.n): pass
+PY
+        stop "$SERVE"
+        rm -f "$name"
+    done
+}
