@@ -28,8 +28,7 @@ static const struct exit_doc exits[] = {
     {64, "the command line is wrong"},
     {65, "the message is larger than message-size-limit"},
     {67, "there is no such user; nothing was delivered"},
-    {75, "the disk is full, or something else that may pass"},
-    {77, "a mailbox may not be written"},
+    {75, "the disk is full, a mailbox may not be written, or something else that may pass"},
     {0, NULL},
 };
 
@@ -41,6 +40,13 @@ static struct slice without_mbox_line(struct slice m) {
     return m;
 }
 
+/* Rights, a missing disk, a file in the place of a directory can be mended, and whoever called us
+ * must not return the mail to its sender: 75. */
+static enum err_code may_pass(enum err_code code, struct err *e) {
+    if (code != OK && e->sys != 0 && !e->status.cls) e->status = STATUS(4, 3, 0);
+    return code;
+}
+
 /* `a` NULL: `home` is a Maildir itself. */
 static enum err_code to_home(const char *home, const struct account *a, const struct args *args,
                              struct slice message, struct err *e) {
@@ -49,7 +55,7 @@ static enum err_code to_home(const char *home, const struct account *a, const st
     struct store *s;
     enum err_code code = a ? store_open(home, &s, e) : store_open_maildir(home, &s, e);
 
-    if (code != OK) return code;
+    if (code != OK) return may_pass(code, e);
     if (a) store_limit(s, a->quota_octets, a->quota_messages);
     buf_init(&head, 8192);
     buf_addf(&head, "Return-Path: <%s>\r\n", args->from ? args->from : "");
@@ -64,7 +70,7 @@ static enum err_code to_home(const char *home, const struct account *a, const st
                                     e);
     buf_release(&head);
     store_close(s);
-    return code;
+    return may_pass(code, e);
 }
 
 static enum err_code to_users(struct context *ctx, const struct args *args, struct slice message,

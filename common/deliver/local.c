@@ -65,6 +65,13 @@ static enum err_code find_store(struct local_batch *b, const struct account *to,
     return OK;
 }
 
+/* Rights, a missing disk, a file in the place of a directory: somebody can mend that, and the mail is
+ * still there then. What is permanent says so itself (a full mailbox, 5.2.2). */
+static enum err_code may_pass(enum err_code code, struct err *e) {
+    if (code != OK && e && !e->status.cls) e->status = STATUS(4, 3, 0);
+    return code;
+}
+
 enum err_code local_batch_add(struct local_batch *b, const struct account *to, struct slice sender,
                               struct slice message, struct slice key, wall_t date, bool retried,
                               size_t *item, struct err *e) {
@@ -73,7 +80,7 @@ enum err_code local_batch_add(struct local_batch *b, const struct account *to, s
     struct slice parts[2];
     enum err_code code = find_store(b, to, &s, e);
 
-    if (code != OK) return code;
+    if (code != OK) return may_pass(code, e);
     buf_init(&head, 4096);
     buf_addf(&head, "Return-Path: <%.*s>\r\nDelivered-To: %s\r\n", SP(sender), to->name);
     parts[0] = buf_slice(&head);
@@ -86,7 +93,7 @@ enum err_code local_batch_add(struct local_batch *b, const struct account *to, s
                 .parts = parts, .n_parts = 2, .key = key, .date = date, .may_be_there = retried},
             item, e);
     buf_release(&head);
-    return code;
+    return may_pass(code, e);
 }
 
 void local_batch_commit(struct local_batch *b) { store_batch_commit(b->batch, NULL); }
@@ -94,7 +101,7 @@ void local_batch_commit(struct local_batch *b) { store_batch_commit(b->batch, NU
 enum err_code local_batch_result(const struct local_batch *b, size_t item, struct err *e) {
     enum err_code code = store_batch_result(b->batch, item, e);
 
-    return code == ERR_EXISTS ? OK : code;
+    return code == ERR_EXISTS ? OK : may_pass(code, e);
 }
 
 bool local_is_loop(struct slice message, const struct account *to) {

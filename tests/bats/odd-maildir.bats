@@ -142,3 +142,18 @@ PY
         rm -f "$name"
     done
 }
+
+@test "mail for a Maildir that cannot be used waits in the queue" {
+    free_port S
+    site b "listen smtp=127.0.0.1:$S"
+    user b jo
+    local box=$T/b/mail/b.test/jo/Maildir
+    mkdir -p "$box"/{cur,tmp}
+    : > "$box/new"
+    serve b
+    python3 -c "import smtplib, sys; smtplib.SMTP('127.0.0.1', int(sys.argv[1])).sendmail('a@b.test', ['jo@b.test'], 'Subject: x\r\n\r\nx')" "$S"
+    wait_for 5 grep -q 'deferred id=.* to=jo@b.test .*4\.3\.0' serve-b.err
+    rm "$box/new"
+    run_postbag 0 queue-run -C b.conf --all
+    wait_for 10 has_mail b jo
+}
