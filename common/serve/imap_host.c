@@ -110,10 +110,12 @@ static enum err_code flags_to_store(struct imap_host *h, uint64_t flags, bool ma
 
     *out = flags & IMAP_SYSTEM_FLAGS;
     for (unsigned i = 0; i < k->n; i++) {
+        enum err_code code;
         uint64_t bit;
 
         if (!(flags >> (IMAP_KEYWORD_FIRST + i) & 1)) continue;
-        bit = mailbox_keyword_bit(h->box, slice_str(k->name[i]), may_add);
+        code = mailbox_keyword_bit(h->box, slice_str(k->name[i]), may_add, &bit, e);
+        if (code != OK) return code;
         if (!bit && may_add)
             return err_set(e, ERR_LIMIT, "this mailbox can have %d keywords and has them",
                            STORE_KEYWORDS_MAX);
@@ -604,9 +606,14 @@ static void on_append_end(struct imap_host *h, const struct imap_event *ev) {
     }
     if (h->appends_here && h->box) tell_appended(h, uid);
     /* REPLACE: the new one is there for sure before the old one goes. */
-    if (gone && h->box && mailbox_expunge(h->box, &ev->uid, 1, false, &gone, &n, &e) == OK && n) {
+    if (gone && h->box) code = mailbox_expunge(h->box, &ev->uid, 1, false, &gone, &n, &e);
+    if (n) {
         imap_server_push_expunged(h->engine, gone);
         imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
+    }
+    if (code != OK) { /* both are there */
+        imap_host_refuse(h, &e, S(""));
+        return;
     }
     imap_server_appended(h->engine, validity, uid);
 }

@@ -44,8 +44,13 @@ static enum err_code add_piece(struct store_append *a, uint64_t flags, const str
     *p = (struct piece){.date = date ? date : clock_wall(),
                         .flags = flags & (STORE_SEEN | STORE_ANSWERED | STORE_FLAGGED |
                                           STORE_DELETED | STORE_DRAFT)};
-    for (size_t k = 0; k < n_keywords; k++)
-        p->flags |= mailbox_keyword_make(a->t, keywords[k], true);
+    for (size_t k = 0; k < n_keywords; k++) {
+        uint64_t bit;
+
+        code = mailbox_keyword_make(a->t, keywords[k], true, &bit, e);
+        if (code != OK) return code;
+        p->flags |= bit;
+    }
     code = writer_open(&p->w, a->t->fd, a->t->store, e);
     if (code == OK) a->n++;
     return code;

@@ -272,18 +272,20 @@ enum err_code mailbox_vanished(struct mailbox *m, uint64_t since, uint32_t **uid
 
 /* --- copy and move ---------------------------------------------------------------------------- */
 
-/* The flags as the letters of the target mean them. */
-static uint64_t translate(struct mailbox *m, struct mailbox *t, uint64_t flags,
-                          uint64_t map[STORE_KEYWORDS_MAX]) {
-    uint64_t out = flags & (STORE_SEEN | STORE_ANSWERED | STORE_FLAGGED | STORE_DELETED |
-                            STORE_DRAFT | STORE_PASSED);
+/* The flags as the letters of the target mean them. A keyword for which it has no room is lost. */
+static enum err_code translate(struct mailbox *m, struct mailbox *t, uint64_t flags,
+                               uint64_t map[STORE_KEYWORDS_MAX], uint64_t *out, struct err *e) {
+    enum err_code code = OK;
 
-    for (size_t k = 0; k < m->n_keywords; k++) {
+    *out = flags & (STORE_SEEN | STORE_ANSWERED | STORE_FLAGGED | STORE_DELETED | STORE_DRAFT |
+                    STORE_PASSED);
+
+    for (size_t k = 0; k < m->n_keywords && code == OK; k++) {
         if (!(flags >> (STORE_KEYWORD_FIRST + k) & 1) || !m->keywords[k]) continue;
-        if (!map[k]) map[k] = mailbox_keyword_make(t, slice_str(m->keywords[k]), true);
-        out |= map[k];
+        if (!map[k]) code = mailbox_keyword_make(t, slice_str(m->keywords[k]), true, &map[k], e);
+        *out |= map[k];
     }
-    return out;
+    return code;
 }
 
 static void remove_links(struct mailbox *t, const struct newcomer *v, size_t n) {
@@ -430,8 +432,10 @@ enum err_code mailbox_copy(struct mailbox *m, const uint32_t *uids, size_t n, st
 
         if (i == SIZE_MAX) continue;
         for (int tries = 0; tries < RENAME_TRIES_MAX; tries++) {
-            uint64_t flags = translate(m, t, maildir_flags(m->f[i].name) & keep, map);
+            uint64_t flags;
 
+            code = translate(m, t, maildir_flags(m->f[i].name) & keep, map, &flags, e);
+            if (code != OK) break;
             code = copy_plan(m, i, flags, &v[planned], e);
             if (code != ERR_NOT_FOUND || !mailbox_refind(m, i)) break;
         }

@@ -10,6 +10,7 @@
 
 enum {
     FILE_NAME_MAX = 256,            /* NAME_MAX and a NUL */
+    KEYWORDS_BYTES_MAX = 64 * 1024, /* of postbag-keywords */
     UIDLIST_MAX = 1 << 30,          /* bytes of postbag-uidlist */
     SMALL_MESSAGE_MAX = 256 * 1024, /* read instead of mapped */
     RENAME_TRIES_MAX = 5,           /* against another program that renames the same file */
@@ -160,7 +161,8 @@ void mailbox_unlock(struct mailbox *m);
 enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t n,
                              uint32_t *first_uid, struct err *e);
 /* mailbox_keyword_bit whatever the mode. Takes the lock. */
-uint64_t mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add);
+enum err_code mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add,
+                                   uint64_t *bit, struct err *e);
 /* The uid of a file name by its base, 0 when the uidlist has none. */
 uint32_t mailbox_uid_of(const struct mailbox *m, const char *name);
 /* A value above all before; written to the lock file. Lock held. */

@@ -5,8 +5,8 @@
  *     .../postbag-uidlist                  UIDVALIDITY, next UID, "UID name" lines: the truth of
  * UIDs
  *     .../postbag-keywords                 "0 $Junk": what the letters a-z in file names mean
- *     .../postbag-lock                     OFD lock around every change of the above; HIGHESTMODSEQ and UIDNEXT
- *     HOME/Maildir/subscriptions           as Dovecot writes it
+ *     .../postbag-lock                     OFD lock around every change of the above; HIGHESTMODSEQ
+ * and UIDNEXT HOME/Maildir/subscriptions           as Dovecot writes it
  *     HOME/Maildir/postbag-uidvalidity     the last UIDVALIDITY given; a new name gets a larger one
  *     HOME/postbag-index.db                SQLite: modseq, sizes, dates, cached texts. A cache:
  *
@@ -194,9 +194,10 @@ uint64_t mailbox_highest_modseq(const struct mailbox *m);
 /* Names of keywords by number; entries live as long as the handle. A number never changes its name.
  */
 size_t mailbox_keywords(const struct mailbox *m, const char *const **names);
-/* The bit of a keyword (any case), made when `may_add`. 0: unknown, not an atom, the table is full.
- */
-uint64_t mailbox_keyword_bit(struct mailbox *m, struct slice name, bool may_add);
+/* The bit of a keyword (any case), made when `may_add`, durable then. 0: unknown, not an atom, the
+ * table is full. ERR_IO, ERR_BUSY: it could not be made. */
+enum err_code mailbox_keyword_bit(struct mailbox *m, struct slice name, bool may_add, uint64_t *bit,
+                                  struct err *e);
 
 struct mailbox_changes {
     const uint32_t *expunged; /* ascending; they are gone from the snapshot */

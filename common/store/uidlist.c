@@ -318,12 +318,13 @@ void keywords_read(struct mailbox *m) {
     struct buf b;
 
     if (fd < 0) return;
-    buf_init(&b, 64 * 1024);
+    buf_init(&b, KEYWORDS_BYTES_MAX);
     if (fstat(fd, &st) == 0 && time_ns(&st.st_mtim) != m->keywords_changed &&
         file_read_fd(fd, "postbag-keywords", &b, NULL) == OK) {
         m->keywords_changed = time_ns(&st.st_mtim);
-        for (rest = buf_slice(&b); slice_line(&rest, &line);) {
-            uint64_t k;
+        for (rest = buf_slice(&b);
+             slice_chr(rest, '\n') != SLICE_NONE && slice_line(&rest, &line);) {
+            uint64_t k; // a last line without an end is being written, or was cut
 
             if (!num_take(&line, STORE_KEYWORDS_MAX - 1, &k)) continue;
             line = slice_trim(line);
@@ -348,31 +349,55 @@ static uint64_t find_keyword(const struct mailbox *m, struct slice name) {
     return 0;
 }
 
-uint64_t mailbox_keyword_bit(struct mailbox *m, struct slice name, bool may_add) {
-    return mailbox_keyword_make(m, name, may_add && m->mode == MAILBOX_WRITE);
+enum err_code mailbox_keyword_bit(struct mailbox *m, struct slice name, bool may_add, uint64_t *bit,
+                                  struct err *e) {
+    return mailbox_keyword_make(m, name, may_add && m->mode == MAILBOX_WRITE, bit, e);
 }
 
-uint64_t mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add) {
-    uint64_t bit = find_keyword(m, name);
-    size_t k = 0;
-    char line[160];
-    int fd, n;
+/* Durable, or not at all; a line that a crash cut short goes. Lock held. */
+static enum err_code add_keyword(struct mailbox *m, size_t k, struct slice name, struct err *e) {
+    int fd = openat(m->fd, "postbag-keywords", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    enum err_code code = OK;
+    struct buf text;
+    size_t at, end;
 
-    if (bit || !may_add || !is_keyword(name)) return bit;
-    if (mailbox_lock(m, NULL) != OK) return 0;
+    if (fd < 0) return err_sys(e, "cannot open postbag-keywords");
+    buf_init(&text, KEYWORDS_BYTES_MAX);
+    code = file_read_fd(fd, "postbag-keywords", &text, e);
+    at = slice_rchr(buf_slice(&text), '\n');
+    end = at == SLICE_NONE ? 0 : at + 1;
+    buf_cut(&text, end);
+    if (code == OK && !buf_addf(&text, "%zu %.*s\n", k, SP(name))) code = no_memory(e);
+    if (code == OK) {
+        code =
+            file_write_at(fd, slice_from(buf_slice(&text), end), (off_t)end, "postbag-keywords", e);
+        if (code == OK) code = file_sync(fd, "postbag-keywords", e);
+        if (code != OK && ftruncate(fd, (off_t)end) != 0) /* it is cut next time */
+            m->keywords_changed = 0;
+    }
+    fd_close(&fd);
+    buf_release(&text);
+    return code;
+}
+
+enum err_code mailbox_keyword_make(struct mailbox *m, struct slice name, bool may_add,
+                                   uint64_t *bit, struct err *e) {
+    enum err_code code;
+    size_t k = 0;
+
+    *bit = find_keyword(m, name);
+    if (*bit || !may_add || !is_keyword(name)) return OK;
+    code = mailbox_lock(m, e);
+    if (code != OK) return code;
     keywords_read(m);
-    bit = find_keyword(m, name);
-    while (!bit && k < STORE_KEYWORDS_MAX && m->keywords[k]) k++;
-    if (!bit && k < STORE_KEYWORDS_MAX) {
-        fd = openat(m->fd, "postbag-keywords",
-                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-        n = snprintf(line, sizeof line, "%zu %.*s\n", k, SP(name));
-        if (fd >= 0 && file_write(fd, slice_of(line, (size_t)n), "postbag-keywords", NULL) == OK &&
-            file_sync(fd, "postbag-keywords", NULL) == OK)
-            keywords_read(m);
-        fd_close(&fd);
-        bit = find_keyword(m, name);
+    *bit = find_keyword(m, name);
+    while (!*bit && k < STORE_KEYWORDS_MAX && m->keywords[k]) k++;
+    if (!*bit && k < STORE_KEYWORDS_MAX) {
+        code = add_keyword(m, k, name, e);
+        if (code == OK) keywords_read(m);
+        *bit = find_keyword(m, name);
+        if (code == OK && !*bit) code = err_set(e, ERR_IO, "postbag-keywords cannot be read");
     }
     mailbox_unlock(m);
-    return bit;
+    return code;
 }

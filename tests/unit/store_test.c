@@ -52,6 +52,14 @@ static void good(enum err_code code, const struct err *e) {
     if (code != OK) fail_msg("%s: %s", err_code_name(code), e->msg);
 }
 
+static uint64_t keyword(struct mailbox *m, struct slice name, bool may_add) {
+    struct err e = {0};
+    uint64_t bit;
+
+    good(mailbox_keyword_bit(m, name, may_add, &bit, &e), &e);
+    return bit;
+}
+
 static void put(struct home *h, const char *mailbox, const char *text) {
     struct slice part = slice_str(text);
     struct delivery d = {.mailbox = slice_str(mailbox), .parts = &part, .n_parts = 1};
@@ -463,6 +471,34 @@ static void arrivals_are_taken_in_alone(void **state) {
     mailbox_close(m);
 }
 
+/* A disk that was full, or a crash: half a line is no keyword, and does not spoil the next one. */
+static void a_torn_keyword_line_is_cut(void **state) {
+    struct home *h = *state;
+    struct mailbox *m;
+    char path[600];
+    uint64_t bit;
+    FILE *f;
+
+    put(h, "INBOX", "a\n");
+    m = opened(h, "INBOX", MAILBOX_WRITE);
+    bit = keyword(m, S("first"), true);
+    assert_true(bit != 0);
+    mailbox_close(m);
+    snprintf(path, sizeof path, "%s/Maildir/postbag-keywords", h->path);
+    f = fopen(path, "a");
+    assert_non_null(f);
+    fputs("1 sec", f);
+    fclose(f);
+    m = opened(h, "INBOX", MAILBOX_WRITE);
+    assert_int_equal(keyword(m, S("sec"), false), 0);
+    assert_int_equal(keyword(m, S("second"), true), bit << 1);
+    mailbox_close(m);
+    m = opened(h, "INBOX", MAILBOX_WRITE);
+    assert_int_equal(keyword(m, S("first"), false), bit);
+    assert_int_equal(keyword(m, S("second"), false), bit << 1);
+    mailbox_close(m);
+}
+
 static void a_torn_uidlist_line_is_cut(void **state) {
     struct home *h = *state;
     char path[200];
@@ -550,9 +586,9 @@ static void flags_and_keywords_change_in_two_handles(void **state) {
     b = opened(h, "INBOX", MAILBOX_WRITE);
     assert_int_equal(mailbox_find(a, 1)->flags, STORE_RECENT);
     assert_int_equal(mailbox_find(b, 1)->flags, 0);
-    junk = mailbox_keyword_bit(a, S("$Junk"), true);
+    junk = keyword(a, S("$Junk"), true);
     assert_true(junk >= (uint64_t)1 << STORE_KEYWORD_FIRST);
-    assert_int_equal(mailbox_keyword_bit(a, S("not an atom"), true), 0);
+    assert_int_equal(keyword(a, S("not an atom"), true), 0);
     good(mailbox_set_flags(a, &uid, 1, MAILBOX_FLAGS_ADD, STORE_SEEN | junk, NULL, &e), &e);
     /* b still knows the old name and flags */
     good(mailbox_set_flags(b, &uid, 1, MAILBOX_FLAGS_ADD, STORE_FLAGGED, NULL, &e), &e);
@@ -597,7 +633,7 @@ static void copies_moves_and_appends(void **state) {
     for (int i = 0; i < 3; i++) put(h, "", "text\nline\n");
     good(store_create(h->s, S("Sent/2026.old"), &e), &e);
     m = opened(h, "INBOX", MAILBOX_WRITE);
-    bit = mailbox_keyword_bit(m, S("$Label1"), true);
+    bit = keyword(m, S("$Label1"), true);
     good(mailbox_set_flags(m, uids + 1, 1, MAILBOX_FLAGS_ADD, STORE_SEEN | bit, NULL, &e), &e);
     assert_int_equal(mailbox_copy(m, uids, 4, h->s, S("Nowhere"), UINT64_MAX, false, &validity,
                                   from, to, &n, &e),
@@ -634,8 +670,8 @@ static void copies_moves_and_appends(void **state) {
     assert_int_equal(mailbox_uidvalidity(t), validity);
     mailbox_messages(t, &n);
     assert_int_equal(n, 6);
-    assert_int_equal(mailbox_find(t, 2)->flags & mailbox_keyword_bit(t, S("$label1"), false),
-                     mailbox_keyword_bit(t, S("$Label1"), false));
+    assert_int_equal(mailbox_find(t, 2)->flags & keyword(t, S("$label1"), false),
+                     keyword(t, S("$Label1"), false));
     assert_int_equal(mailbox_find(t, 2)->flags & STORE_SEEN, STORE_SEEN);
     assert_int_equal(mailbox_find(t, 2)->size_bytes, 12);
     assert_int_equal(mailbox_find(t, 6)->internal_date, 1234567890);
@@ -896,6 +932,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(arrivals_are_taken_in_alone, begin, end),
         cmocka_unit_test_setup_teardown(what_dovecot_noted_is_taken_over, begin, end),
         cmocka_unit_test_setup_teardown(a_torn_uidlist_line_is_cut, begin, end),
+        cmocka_unit_test_setup_teardown(a_torn_keyword_line_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(what_other_programs_do_is_seen, begin, end),
         cmocka_unit_test_setup_teardown(flags_and_keywords_change_in_two_handles, begin, end),
         cmocka_unit_test_setup_teardown(a_modseq_is_not_made_again_by_who_reads_it, begin, end),
