@@ -2,6 +2,7 @@
 import socket
 import sys
 import threading
+import time
 
 PORT, PID = int(sys.argv[1]), int(sys.argv[2])
 NUMBERS = ("", " ", "0", "-1", "+1", "6", "01x", "1.5", "99999999999", "18446744073709551617", "0x1", "1\0", "x" * 400,
@@ -13,9 +14,13 @@ class Pop:
         self.s = socket.create_connection(("127.0.0.1", PORT), 20)
         self.f = self.s.makefile("rb")
         assert self.f.readline().startswith(b"+OK")
-        if user:
+        while user:
             self.ok("USER " + user)
-            self.ok("PASS secret")
+            got = self("PASS secret")
+            if got.startswith(b"+OK"):
+                break
+            assert b"[IN-USE]" in got, got  # the session that was dropped a moment ago
+            time.sleep(0.05)
 
     def send(self, words):
         self.s.sendall((words.encode("latin-1") if isinstance(words, str) else words) + b"\r\n")

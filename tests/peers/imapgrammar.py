@@ -411,7 +411,7 @@ class Reader:
         return attributes, delimiter, name, more
 
     def status_att(self):
-        name = self.take(rb"[A-Z]+", "a STATUS item").decode()
+        name = self.take(rb"[A-Z-]+", "a STATUS item").decode()
         self.sp()
         one = {"MESSAGES": self.number, "RECENT": self.number, "UNSEEN": self.number, "DELETED": self.number,
                "UIDNEXT": self.nz, "UIDVALIDITY": self.nz, "SIZE": self.number64,
