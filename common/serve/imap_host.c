@@ -634,7 +634,6 @@ static void on_need(struct imap_host *h, const struct imap_event *ev) {
 
 /* The mail of `a`; its usual mailboxes are made when there is none yet. */
 static enum err_code enter(struct imap_host *h, const struct account *a, struct err *e) {
-    struct store_names l;
     enum err_code code = store_open(a->home, &h->store, e);
 
     if (code != OK) {
@@ -646,10 +645,7 @@ static enum err_code enter(struct imap_host *h, const struct account *a, struct 
                               .own = h->store};
     snprintf(h->share.user, sizeof h->share.user, "%s", a->name);
     store_limit(h->store, a->quota_octets, a->quota_messages);
-    if (store_list(h->store, &l, NULL) == OK) {
-        if (l.n <= 1) store_create_defaults(h->store, NULL); /* a convenience: may fail */
-        store_names_release(&l);
-    }
+    (void)store_begin(h->store, NULL); /* a convenience: may fail */
     return OK;
 }
 

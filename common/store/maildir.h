@@ -98,6 +98,9 @@ enum err_code maildir_name(struct slice name, char out[FILE_NAME_MAX], struct er
 enum err_code maildir_make(struct store *s, const char *dir, struct err *e);
 /* Open root/dir; ERR_NOT_FOUND. */
 enum err_code maildir_open(struct store *s, const char *dir, int *fd, struct err *e);
+/* Offsets of locks in HOME/Maildir/postbag-uidvalidity. */
+enum { VALIDITY_LOCK, SUBSCRIPTIONS_LOCK, TAKEOVER_LOCK, DEFAULTS_LOCK };
+
 /* Letters of the system flags, in ASCII order, with a NUL: "DFPRST". */
 void maildir_letters(uint64_t flags, char out[48]);
 /* Flags in a file name; other letters are ignored. */

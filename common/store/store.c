@@ -315,7 +315,8 @@ enum err_code store_subscribe(struct store *s, struct slice name, bool on, struc
     if (lock < 0) return err_sys(e, "cannot open %s/postbag-uidvalidity", s->root);
     buf_init(&old, 64 << 20);
     buf_init(&now, 64 << 20);
-    code = lock_wait(lock, 1, true, STORE_LOCK_WAIT_MS, "the list of subscriptions", e);
+    code = lock_wait(lock, SUBSCRIPTIONS_LOCK, true, STORE_LOCK_WAIT_MS,
+                     "the list of subscriptions", e);
     if (code == OK) code = subscriptions_read(s, &old, e);
     if (code == OK && has_line(buf_slice(&old), want) != on) {
         for (rest = buf_slice(&old); slice_line(&rest, &line);) {
@@ -582,6 +583,33 @@ enum err_code store_create_defaults(struct store *s, struct err *e) {
     return OK;
 }
 
+static bool is_bare(struct store *s, size_t *n) {
+    struct store_names l;
+
+    *n = 0;
+    if (store_list(s, &l, NULL) != OK) return false;
+    *n = l.n;
+    store_names_release(&l);
+    return *n <= 1;
+}
+
+enum err_code store_begin(struct store *s, struct err *e) {
+    enum err_code code;
+    size_t n;
+    int lock;
+
+    if (!is_bare(s, &n) && n > COUNT_OF(uses)) return OK;
+    lock =
+        openat(s->root_fd, "postbag-uidvalidity", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock < 0) return err_sys(e, "cannot open %s/postbag-uidvalidity", s->root);
+    fd_own_like(lock, s->root_fd);
+    /* Some are missing: because they were deleted, or because another session is making them. */
+    code = lock_wait(lock, DEFAULTS_LOCK, true, STORE_LOCK_WAIT_MS, "the account", e);
+    if (code == OK && is_bare(s, &n)) code = store_create_defaults(s, e);
+    fd_close(&lock);
+    return code;
+}
+
 enum err_code store_lock_maildrop(struct store *s, int *fd, struct err *e) {
     enum err_code code;
 
@@ -602,7 +630,7 @@ static enum err_code next_validity(struct store *s, uint64_t least, uint32_t *ou
     ssize_t n;
 
     if (fd < 0) return err_sys(e, "cannot open %s/postbag-uidvalidity", s->root);
-    code = lock_wait(fd, 0, true, STORE_LOCK_WAIT_MS, "postbag-uidvalidity", e);
+    code = lock_wait(fd, VALIDITY_LOCK, true, STORE_LOCK_WAIT_MS, "postbag-uidvalidity", e);
     if (code == OK) {
         n = pread(fd, text, sizeof text, 0);
         if (n > 0) num_parse(slice_trim(slice_of(text, (size_t)n)), UINT32_MAX, &last);

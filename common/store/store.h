@@ -114,6 +114,9 @@ enum err_code store_rename(struct store *s, struct slice from, struct slice to, 
 enum err_code store_subscribe(struct store *s, struct slice name, bool on, struct err *e);
 /* Make and subscribe Drafts, Sent, Trash, Junk, Archive where missing. */
 enum err_code store_create_defaults(struct store *s, struct err *e);
+/* The same for an account that has no mailbox but INBOX: for a login. Waits for another session that
+ * does it, so that nobody sees half of them. */
+enum err_code store_begin(struct store *s, struct err *e);
 /* STORE_USE_* of a name, 0: none. Pure. */
 unsigned store_use(struct slice name);
 /* Say what a mailbox is for, 0: nothing special but what its name says. Durable. ERR_NOT_FOUND. */

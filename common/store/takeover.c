@@ -86,7 +86,7 @@ static bool claim(struct store *s, uint32_t validity) {
     if (lock < 0) return false;
     fd_own_like(lock, s->root_fd);
     buf_init(&taken, VALIDITIES_MAX);
-    if (lock_wait(lock, 2, true, STORE_LOCK_WAIT_MS, validities, NULL) != OK) goto done;
+    if (lock_wait(lock, TAKEOVER_LOCK, true, STORE_LOCK_WAIT_MS, validities, NULL) != OK) goto done;
     fd = openat(s->root_fd, validities, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd >= 0 && file_read_fd(fd, validities, &taken, NULL) != OK) buf_reset(&taken);
     fd_close(&fd);

@@ -274,3 +274,24 @@ except (imaplib.IMAP4.error, OSError):
 PY
     grep -q 'login failed' serve-b.err
 }
+
+@test "the first login of an account by ten sessions at once: all see the usual mailboxes" {
+    free_port N
+    site n "listen imap 127.0.0.1:$N"
+    user n mo
+    serve n
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 - "$N" <<'PY' >> log 2>&1
+import sys, threading
+from imapline import Line
+bad = []
+def one():
+    c = Line(int(sys.argv[1]), "mo", "secret")
+    for box in ("Trash", "Sent", "Archive", "Junk", "Drafts"):
+        try: c("STATUS %s (UIDVALIDITY)" % box)
+        except AssertionError: bad.append((box, c.tagged))
+crowd = [threading.Thread(target=one) for _ in range(10)]
+for t in crowd: t.start()
+for t in crowd: t.join()
+assert not bad, bad
+PY
+}
