@@ -70,6 +70,31 @@ struct scan {
     bool bad;
 };
 
+/* Two names with one base: while a file is renamed both may be seen, but only one is there. Two
+ * files that are there are two messages, and the second gets a name of its own, by which it is
+ * found next time; with that of the first it would take its UID when that is gone. True: that was
+ * done. */
+static bool part_twins(struct mailbox *m, const char *first, bool first_in_new, const char *second,
+                       bool second_in_new) {
+    char a[FILE_NAME_MAX + 8], b[FILE_NAME_MAX + 8], to[FILE_NAME_MAX + 64];
+    size_t head = strcspn(second, ",:");
+    struct stat x, y;
+    uint64_t random;
+
+    if (m->mode != MAILBOX_WRITE) return false;
+    snprintf(a, sizeof a, "%s/%s", first_in_new ? "new" : "cur", first);
+    snprintf(b, sizeof b, "%s/%s", second_in_new ? "new" : "cur", second);
+    if (strcmp(a, b) == 0 || fstatat(m->fd, a, &x, AT_SYMLINK_NOFOLLOW) != 0 ||
+        fstatat(m->fd, b, &y, AT_SYMLINK_NOFOLLOW) != 0 || x.st_ino == y.st_ino)
+        return false;
+    random_bytes(&random, sizeof random);
+    if ((size_t)snprintf(to, sizeof to, "%s/%.*s-%016llx%s", second_in_new ? "new" : "cur",
+                         (int)head, second, (unsigned long long)random,
+                         second + head) >= FILE_NAME_MAX + 4)
+        return false;
+    return renameat2(m->fd, b, m->fd, to, RENAME_NOREPLACE) == 0;
+}
+
 static void add_found(struct mailbox *m, struct scan *s, const char *name, bool in_new) {
     struct slice base = slice_of(name, maildir_base(name));
     size_t known = uidlist_find(m, base);
@@ -79,7 +104,8 @@ static void add_found(struct mailbox *m, struct scan *s, const char *name, bool 
         char *copy;
 
         /* seen twice while it was renamed: the later sight is the truer one, cur before new */
-        if (in_new || strcmp(f->name, name) == 0) return;
+        if (f->in_new == in_new && strcmp(f->name, name) == 0) return;
+        if (part_twins(m, f->name, f->in_new, name, in_new) || in_new) return;
         copy = strdup(name);
         if (!copy) return;
         free(f->name);
@@ -191,12 +217,14 @@ static enum err_code scan(struct mailbox *m, struct scan *s, struct err *e) {
         /* the same base twice (new/ and cur/, or by flags) is one message: the first stands */
         unlisted = 1;
         for (size_t i = first + 1; i < s->n; i++) {
-            const struct found *kept = &s->v[first + unlisted - 1];
+            const struct found *kept = &s->v[first + unlisted - 1], *f = &s->v[i];
 
-            if (s->v[i].base_n == kept->base_n &&
-                memcmp(s->v[i].name, kept->name, kept->base_n) == 0)
-                free(s->v[i].name);
-            else s->v[first + unlisted++] = s->v[i];
+            if (f->base_n != kept->base_n || memcmp(f->name, kept->name, f->base_n) != 0) {
+                s->v[first + unlisted++] = *f;
+                continue;
+            }
+            part_twins(m, kept->name, kept->in_new, f->name, f->in_new);
+            free(f->name);
         }
         s->n = first + unlisted;
         for (size_t i = 0; i < unlisted; i++) names[i] = s->v[first + i].name;

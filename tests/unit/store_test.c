@@ -472,6 +472,37 @@ static void arrivals_are_taken_in_alone(void **state) {
 }
 
 /* A disk that was full, or a crash: half a line is no keyword, and does not spoil the next one. */
+/* Two files may not have one UID, one after the other: each becomes a message of its own. */
+static void files_of_one_base_are_parted(void **state) {
+    struct home *h = *state;
+    struct mailbox_changes ch;
+    struct mailbox *m;
+    struct err e = {0};
+    const struct imap_msg *v;
+    uint32_t first, gone;
+    size_t n, n_gone;
+
+    mailbox_close(opened(h, "INBOX", MAILBOX_WRITE));
+    give(h, "cur/1.a:2,S", "one\n");
+    give(h, "cur/1.a:2,FS", "another\n");
+    give(h, "new/1.a", "a third\n");
+    m = opened(h, "INBOX", MAILBOX_WRITE);
+    for (int i = 0; i < 5; i++) good(mailbox_sync(m, &ch, &e), &e);
+    v = mailbox_messages(m, &n);
+    assert_int_equal(n, 3);
+    first = v[0].uid;
+    assert_true(v[1].uid > first && v[2].uid > v[1].uid);
+    good(mailbox_expunge(m, &first, 1, false, &gone, &n_gone, &e), &e);
+    assert_int_equal(n_gone, 1);
+    mailbox_close(m);
+    m = opened(h, "INBOX", MAILBOX_WRITE);
+    for (int i = 0; i < 5; i++) good(mailbox_sync(m, &ch, &e), &e);
+    v = mailbox_messages(m, &n);
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < n; i++) assert_true(v[i].uid > first);
+    mailbox_close(m);
+}
+
 static void a_torn_keyword_line_is_cut(void **state) {
     struct home *h = *state;
     struct mailbox *m;
@@ -932,6 +963,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(arrivals_are_taken_in_alone, begin, end),
         cmocka_unit_test_setup_teardown(what_dovecot_noted_is_taken_over, begin, end),
         cmocka_unit_test_setup_teardown(a_torn_uidlist_line_is_cut, begin, end),
+        cmocka_unit_test_setup_teardown(files_of_one_base_are_parted, begin, end),
         cmocka_unit_test_setup_teardown(a_torn_keyword_line_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(what_other_programs_do_is_seen, begin, end),
         cmocka_unit_test_setup_teardown(flags_and_keywords_change_in_two_handles, begin, end),
