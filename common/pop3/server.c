@@ -259,6 +259,14 @@ static bool take_number(struct pop3_server *s, struct slice *args, size_t *out) 
     return false;
 }
 
+// The same, and nothing behind it.
+static bool take_last_number(struct pop3_server *s, struct slice args, size_t *out) {
+    if (!take_number(s, &args, out)) return false;
+    if (!slice_trim(args).n) return true;
+    bad(s, "-ERR one message number is enough");
+    return false;
+}
+
 static void stat(struct pop3_server *s, struct slice args) {
     uint64_t size = 0;
     (void)args;
@@ -288,7 +296,7 @@ static void list_start(struct pop3_server *s, struct slice args, bool is_uidl) {
     size_t i;
     s->is_uidl = is_uidl;
     if (args.n) {
-        if (!take_number(s, &args, &i)) return;
+        if (!take_last_number(s, args, &i)) return;
         buf_add(&s->out, S("+OK "));
         list_item(s, i);
         s->needs_arm = true;
@@ -316,7 +324,7 @@ static void send_start(struct pop3_server *s, size_t i, uint64_t lines) {
 
 static void retr(struct pop3_server *s, struct slice args) {
     size_t i;
-    if (take_number(s, &args, &i)) send_start(s, i, POP3_WHOLE);
+    if (take_last_number(s, args, &i)) send_start(s, i, POP3_WHOLE);
 }
 
 static void top(struct pop3_server *s, struct slice args) {
@@ -329,7 +337,7 @@ static void top(struct pop3_server *s, struct slice args) {
 
 static void dele(struct pop3_server *s, struct slice args) {
     size_t i;
-    if (!take_number(s, &args, &i)) return;
+    if (!take_last_number(s, args, &i)) return;
     s->deleted[i] = true;
     s->deleted_count++;
     say(s, "+OK marked");

@@ -72,6 +72,9 @@ def numbers():
             if len(n) > 200:  # and in a line that is too long the session may end
                 c.close()
                 c = Pop()
+    for words in ("LIST 1 2", "UIDL 1 2", "RETR 1 2", "DELE 1 2", "DELE 1 x", "TOP 1 1 1"):
+        c.bad(words)
+    assert len(c.text("LIST")) == 5
     for n in NUMBERS:
         if n not in ("0", "6", "99999999999", "1" * 400):
             c.bad("TOP 1 %s" % n)
