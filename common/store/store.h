@@ -8,6 +8,7 @@
  *     .../postbag-lock                     OFD lock around every change of the above; HIGHESTMODSEQ
  * and UIDNEXT HOME/Maildir/subscriptions           as Dovecot writes it
  *     HOME/Maildir/postbag-uidvalidity     the last UIDVALIDITY given; a new name gets a larger one
+ *     HOME/Maildir/postbag-validities      those there are, for taking Dovecot's over; made anew
  *     HOME/postbag-index.db                SQLite: modseq, sizes, dates, cached texts. A cache:
  *
  * The index may be deleted, damaged, or libsqlite3 missing at any time: UIDs and flags do not
