@@ -1,15 +1,14 @@
 /* store: the mail of one account: Maildir++ on disk, UIDs that never change, an index beside it.
  *
- *     HOME/Maildir/{cur,new,tmp}           INBOX
- *     HOME/Maildir/.Sent.2026/{cur,...}    mailbox "Sent/2026" (modified UTF-7, '.' between levels)
- *     .../postbag-uidlist                  UIDVALIDITY, next UID, "UID name" lines: the truth of
- * UIDs
- *     .../postbag-keywords                 "0 $Junk": what the letters a-z in file names mean
- *     .../postbag-lock                     OFD lock around every change of the above; HIGHESTMODSEQ
- * and UIDNEXT HOME/Maildir/subscriptions           as Dovecot writes it
- *     HOME/Maildir/postbag-uidvalidity     the last UIDVALIDITY given; a new name gets a larger one
- *     HOME/Maildir/postbag-validities      those there are, for taking Dovecot's over; made anew
- *     HOME/postbag-index.db                SQLite: modseq, sizes, dates, cached texts. A cache:
+ *     HOME/Maildir/{cur,new,tmp}         INBOX
+ *     HOME/Maildir/.Sent.2026/{cur,...}  mailbox "Sent/2026" (modified UTF-7, '.' between levels)
+ *     .../postbag-uidlist                UIDVALIDITY, next UID, lines of UID and name: the truth
+ *     .../postbag-keywords               "0 $Junk": what the letters a-z in file names mean
+ *     .../postbag-lock                   locked for every change; HIGHESTMODSEQ and UIDNEXT
+ *     HOME/Maildir/subscriptions         as Dovecot writes it
+ *     HOME/Maildir/postbag-uidvalidity   the last UIDVALIDITY given; a new name gets a larger one
+ *     HOME/Maildir/postbag-validities    those there are, for taking over Dovecot's; made anew
+ *     HOME/postbag-index.db              SQLite: modseq, sizes, dates, cached texts: a cache
  *
  * The index may be deleted, damaged, or libsqlite3 missing at any time: UIDs and flags do not
  * depend on it. What is lost then is made again: sizes and dates from the files, cached texts by
@@ -115,8 +114,8 @@ enum err_code store_rename(struct store *s, struct slice from, struct slice to, 
 enum err_code store_subscribe(struct store *s, struct slice name, bool on, struct err *e);
 /* Make and subscribe Drafts, Sent, Trash, Junk, Archive where missing. */
 enum err_code store_create_defaults(struct store *s, struct err *e);
-/* The same for an account that has no mailbox but INBOX: for a login. Waits for another session that
- * does it, so that nobody sees half of them. */
+/* The same for an account that has no mailbox but INBOX: for a login. Waits for another session
+ * that does it, so that nobody sees half of them. */
 enum err_code store_begin(struct store *s, struct err *e);
 /* STORE_USE_* of a name, 0: none. Pure. */
 unsigned store_use(struct slice name);
