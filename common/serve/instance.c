@@ -92,27 +92,16 @@ static enum err_code check_hidden(const struct conf *c, struct err *e) {
     return OK;
 }
 
-static enum err_code bind_all(struct instance *i, struct err *e) {
-    enum err_code code = OK;
-
-    for (size_t k = 0; k < i->conf->listens && code == OK; k++) {
-        code = dial_listen(i->conf->listen[k].host, i->conf->listen[k].port, &i->listening[k], e);
-        if (code == OK) i->n_listening++;
-    }
-    return code;
-}
-
-enum err_code instance_open(struct conf *c, const struct log *log, bool listens, struct instance *i,
-                            bool *made_cert, struct err *e) {
+enum err_code instance_open(struct conf *c, const struct log *log, bool with_tls,
+                            struct instance *i, bool *made_cert, struct err *e) {
     enum err_code code;
 
     *i = (struct instance){.conf = c, .log = log};
     *made_cert = false;
     code = check_hidden(c, e);
-    if (code == OK && listens) code = bind_all(i, e);
     if (code == OK) code = file_mkdirs(c->data, 0700, e);
     if (code == OK) code = directory_open(c, &i->directory, e);
-    if (code == OK && listens) code = open_tls(i, made_cert, e);
+    if (code == OK && with_tls) code = open_tls(i, made_cert, e);
     if (code == OK) code = queue_open(conf_path(c, "queue"), log, &i->server.queue, e);
     if (code == OK) {
         struct err why = {0};
@@ -130,7 +119,6 @@ enum err_code instance_open(struct conf *c, const struct log *log, bool listens,
 }
 
 void instance_close(struct instance *i) {
-    for (size_t k = 0; k < i->n_listening; k++) fd_close(&i->listening[k]);
     if (i->has_courier) courier_close(&i->courier);
     lane_free(i->server.passwords);
     gate_free(i->server.gate);
@@ -246,24 +234,27 @@ static enum err_code listen_all(struct instance *i, struct loop *loop, struct er
         const struct conf_listen *want = &i->conf->listen[k];
         struct addr at;
         char text[ADDR_TEXT_MAX];
+        int fd = -1;
         enum err_code code;
-        bool known;
 
         if ((want->service == SERVICE_SUBMISSIONS || want->service == SERVICE_POP3S ||
              want->service == SERVICE_IMAPS) &&
             !i->server.creds)
             return err_set(e, ERR_CONFIG, "%s needs a certificate",
                            conf_service_name(want->service));
-        known = dial_local(i->listening[k], &at);
-        code = loop_listen(loop, i->listening[k], want->service, e);
-        i->listening[k] = -1; /* it is the loop's */
+        code = dial_listen(want->host, want->port, &fd, e);
+        if (code == OK) {
+            bool known = dial_local(fd, &at);
+
+            code = loop_listen(loop, fd, want->service, e);
+            if (code == OK && known)
+                log_event(i->log, LEVEL_NOTE, "listening", "service",
+                          slice_str(conf_service_name(want->service)), "address",
+                          slice_str(addr_text(&at, text)), NULL);
+            /* What port 0 became is what the caller prints. */
+            if (known) i->conf->listen[k].port = addr_port(&at);
+        }
         if (code != OK) return code;
-        if (!known) continue;
-        log_event(i->log, LEVEL_NOTE, "listening", "service",
-                  slice_str(conf_service_name(want->service)), "address",
-                  slice_str(addr_text(&at, text)), NULL);
-        /* What port 0 became is what the caller prints. */
-        i->conf->listen[k].port = addr_port(&at);
     }
     return OK;
 }

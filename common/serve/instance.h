@@ -16,17 +16,14 @@ struct instance {
     struct courier courier;
     struct runner runner;
     bool has_courier;
-    int listening[CONF_LIST_MAX]; /* of each `listen` that is open and not yet the loop's */
-    size_t n_listening;
 };
 
-/* Open data directory, accounts and queue; when it `listens`, first the ports of the settings, so
- * that who connects meanwhile waits and is not refused, and the certificate (a self-signed pair in
- * DATA/tls when none is set; `*made_cert` says that it was made now). ERR_CONFIG, ERR_IO ... */
-enum err_code instance_open(struct conf *c, const struct log *log, bool listens, struct instance *i,
-                            bool *made_cert, struct err *e);
+/* Open data directory, accounts, queue, and certificate (a self-signed pair in DATA/tls when none
+ * is set; `*made_cert` says that it was made now). ERR_CONFIG, ERR_IO ... */
+enum err_code instance_open(struct conf *c, const struct log *log, bool with_tls,
+                            struct instance *i, bool *made_cert, struct err *e);
 void instance_close(struct instance *i);
-/* Serve what listens, drop to the user of the settings, call `ready`, and run until
+/* Bind the listeners of the settings, drop to the user of the settings, call `ready`, and run until
  * SIGTERM or SIGINT. `jobs`: threads for outgoing mail; 0: none, mail is kept (hold). The caller
  * must not have started threads. */
 enum err_code instance_run(struct instance *i, unsigned jobs,
