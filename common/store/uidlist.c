@@ -356,7 +356,8 @@ enum err_code mailbox_keyword_bit(struct mailbox *m, struct slice name, bool may
 
 /* Durable, or not at all; a line that a crash cut short goes. Lock held. */
 static enum err_code add_keyword(struct mailbox *m, size_t k, struct slice name, struct err *e) {
-    int fd = openat(m->fd, "postbag-keywords", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = openat(m->fd, "postbag-keywords",
+                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     enum err_code code = OK;
     struct buf text;
     size_t at, end;

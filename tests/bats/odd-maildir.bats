@@ -56,7 +56,7 @@ PY
     py <<'PY'
 c("SELECT box", "NO"); assert "/" not in c.tagged, c.tagged
 c("SELECT real", "NO"); c("STATUS real (MESSAGES)", "NO"); c("SELECT mine")
-c('LSUB "" "*"', "NO"); c("SELECT INBOX"); c("APPEND INBOX (wanted)", b"x"); c("STORE 1 +FLAGS (other)", "NO")
+c('LSUB "" "*"', "NO"); c("SELECT INBOX"); c("APPEND INBOX (wanted)", b"x", "NO"); c("APPEND INBOX", b"x"); c("STORE 1 +FLAGS (other)", "NO")
 PY
     [[ $(cat secret) == root-line && ! -e other/postbag-uidlist ]]
 }
