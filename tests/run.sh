@@ -107,6 +107,7 @@ tap() { # DIRECTORY
     bad=$(grep -c '^not ok' <<< "$out")
     grep -q '^1\.\.' <<< "$out" || bad=$((bad + 1))
     [ "$bad" -eq 0 ] || awk '/^not ok/{show=1} /^ok/{show=0} show' <<< "$out" | head -n 200
+    [ "$skip" -eq 0 ] || grep -E '^ok .* # skip' <<< "$out"
     say "$1: $((ok - skip)) passed, $bad failed, $skip skipped"
     add $((ok - skip)) "$bad" "$skip" "$1: $(sed -n 's/^not ok [0-9]* //p' <<< "$out" | paste -sd '|')"
 }

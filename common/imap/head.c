@@ -92,12 +92,32 @@ struct gathered {
     struct slice date, id, references, in_reply_to;
 };
 
+void imap_fold_head_field(struct buf *out, enum imap_head_field k, struct slice value) {
+    struct address_list list = {0};
+    struct arena a;
+    struct buf text;
+
+    imap_fold_field(out, value);
+    if (k < IMAP_HEAD_FROM || k > IMAP_HEAD_BCC || slice_chr(value, '(') == SLICE_NONE) return;
+    arena_init(&a, 1024 * 1024);
+    buf_init(&text, IMAP_HEAD_FIELD_MAX);
+    address_parse(&a, value, &list, NULL);
+    for (size_t i = 0; i < list.n && !out->bad; i++) {
+        buf_reset(&text);
+        if (list.v[i].kind != ADDRESS_MAILBOX || !address_put_spec(&text, &list.v[i])) continue;
+        buf_addc(out, 1);
+        imap_fold(out, buf_slice(&text));
+    }
+    buf_release(&text);
+    arena_release(&a);
+}
+
 static void gather_field(struct gathered *g, enum imap_head_field k, struct slice value) {
     struct buf *b = &g->field[k];
 
     if (g->count[k]++ == 0) g->first[k] = value;
     else buf_addc(b, 1);
-    if (value.n <= 4 * IMAP_HEAD_FIELD_MAX) imap_fold_field(b, value);
+    if (value.n <= 4 * IMAP_HEAD_FIELD_MAX) imap_fold_head_field(b, k, value);
     if (value.n > 4 * IMAP_HEAD_FIELD_MAX || b->bad || b->n > IMAP_HEAD_FIELD_MAX)
         g->is_too_much[k] = true;
 }

@@ -29,7 +29,7 @@ struct imap_head {
     int date_offset; /* minutes east of UTC */
     struct {
         bool is_known, is_there; /* too long or too many to keep; is there such a field */
-        struct slice text;       /* folded as imap_fold_field */
+        struct slice text;       /* as imap_fold_head_field */
     } field[IMAP_HEAD_FIELDS];
     struct slice base_subject;             /* RFC 5256 2.1, folded */
     bool is_reply;                         /* the subject says that it is a reply or forwarded */
@@ -39,6 +39,10 @@ struct imap_head {
     struct slice references; /* identifiers with a space between; In-Reply-To when there are none */
 };
 
+/* Append the value of a field as it is looked through: folded; behind it, each with a byte 1
+ * before it, the addresses that comments hide, as ENVELOPE has them (RFC 9051 6.4.4: FROM, TO, CC
+ * and BCC look into the envelope). `out` may be full. */
+void imap_fold_head_field(struct buf *out, enum imap_head_field k, struct slice value);
 /* Append the text. False: no memory, or `out` is full. */
 bool imap_put_head(struct buf *out, struct slice message);
 /* Take it apart; false: it is not such a text. */

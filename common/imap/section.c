@@ -56,8 +56,13 @@ bool imap_take_section(struct imap_cursor *c, struct imap_section *out) {
     *out = (struct imap_section){.what = IMAP_SECTION_ALL};
     if (!imap_take(c, '[') || !take_inner(c, out)) goto bad;
     if (imap_take(c, '<')) {
-        if (!imap_take_number(c, UINT32_MAX, &out->offset) || !imap_take(c, '.') ||
-            !imap_take_number(c, UINT32_MAX, &out->length) || !out->length || !imap_take(c, '>')) {
+        // without a length, as Dovecot takes it: to the end
+        bool is_good = imap_take_number(c, UINT32_MAX, &out->offset);
+
+        out->length = UINT64_MAX;
+        if (is_good && imap_take(c, '.'))
+            is_good = imap_take_number(c, UINT32_MAX, &out->length) && out->length;
+        if (!is_good || !imap_take(c, '>')) {
             c->why = "malformed partial";
             goto bad;
         }

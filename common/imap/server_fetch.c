@@ -89,7 +89,9 @@ static bool take_preview(struct imap_server *s) {
     return imap_take(&s->cur, ')');
 }
 
-/* "BINARY[1.2]<0.10>", "BINARY.PEEK[]", "BINARY.SIZE[1]": numbers only. */
+/* "BINARY[1.2]<0.10>", "BINARY.PEEK[]", "BINARY.SIZE[1]". RFC 3516 has numbers of parts only; as
+ * Dovecot does, what else BODY[] names is taken too, and is what BODY[] gives: nothing of it is
+ * encoded. */
 static bool take_binary(struct imap_server *s, struct slice word) {
     bool is_size = slice_ieq(word, S("BINARY.SIZE")), is_peek = slice_ieq(word, S("BINARY.PEEK"));
     struct fetch_item *it;
@@ -99,9 +101,7 @@ static bool take_binary(struct imap_server *s, struct slice word) {
     if (!it) return no(s, "Too many data items");
     it->is_peek = is_size || is_peek;
     if (!imap_take_section(&s->cur, &it->section)) return false;
-    if (it->section.what != IMAP_SECTION_ALL || (is_size && it->section.has_partial))
-        return no(s, "BINARY has numbers of parts only");
-    return true;
+    return !is_size || !it->section.has_partial || no(s, "BINARY.SIZE has no partial");
 }
 
 static bool take_item(struct imap_server *s) {
@@ -555,8 +555,8 @@ static void put_section(struct imap_server *s, const struct fetch_item *it) {
 
 /* The encoding that a section of numbers has; a multipart and a whole message have none. */
 static struct slice encoding_of(struct fetch_state *f, const struct imap_section *sec) {
-    const struct part *p =
-        sec->n_path && parts(f) ? part_find(f->root, sec->path, sec->n_path) : NULL;
+    bool has_one = sec->n_path && sec->what == IMAP_SECTION_ALL;
+    const struct part *p = has_one && parts(f) ? part_find(f->root, sec->path, sec->n_path) : NULL;
 
     return p && !p->children ? p->encoding : S("");
 }

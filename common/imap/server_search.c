@@ -147,8 +147,11 @@ static const struct simple {
 static struct search_key *take_key(struct parse *p, unsigned depth);
 
 static bool take_set(struct parse *p, struct search_key *k, bool is_uid) {
-    return imap_take_set(&p->s->cur, IMAP_SET_MAX, &k->set) &&
-           (imap_view_resolve(p->s, &k->set, is_uid) || no(p, "No such message"));
+    if (!imap_take_set(&p->s->cur, IMAP_SET_MAX, &k->set)) return false;
+    // A number that no message has finds nothing: other commands call it an error, this one asks.
+    if (!k->set.is_saved) imap_view_resolve(p->s, &k->set, is_uid);
+    else if (!imap_view_resolve(p->s, &k->set, is_uid)) return no(p, "No such message");
+    return true;
 }
 
 /* All UIDs above or below one. */
@@ -366,15 +369,12 @@ struct subject {
     size_t body_n;                      /* so much of it counts for BODY */
 };
 
-static bool found(struct subject *x, struct slice value, bool is_header, struct slice text) {
+static bool found(struct subject *x, enum imap_head_field k, struct slice value,
+                  struct slice text) {
     struct buf *b = &x->s->search.fold;
 
     buf_reset(b);
-    if (is_header) {
-        imap_fold_field(b, value);
-    } else {
-        imap_fold(b, value);
-    }
+    imap_fold_head_field(b, k, value);
     return slice_find(buf_slice(b), text) != SLICE_NONE;
 }
 
@@ -387,8 +387,8 @@ static bool in_header(struct subject *x, struct slice header, struct slice name,
         if (name.n && !slice_ieq(f.name, name)) continue;
         if (name.n && !text.n) return true; // RFC 3501 6.4.4: the field is there
         if (name.n) {
-            if (found(x, f.value, true, text)) return true;
-        } else if (found(x, slice_of(header.p + f.at, f.end - f.at), true, text)) {
+            if (found(x, imap_head_field(name), f.value, text)) return true;
+        } else if (found(x, IMAP_HEAD_FIELDS, slice_of(header.p + f.at, f.end - f.at), text)) {
             return true; // TEXT: names count too
         }
     }

@@ -182,13 +182,15 @@ static enum err_code place(struct store_append *a, uint32_t *uid, struct err *e)
             const struct piece *p = &a->v[i];
 
             v[i] = (struct newcomer){.in_new = goes_to_new(a, p),
-                                     .flags = p->flags | (a->is_borrowed ? STORE_RECENT : 0),
+                                     .flags = p->flags,
                                      .size_wire = p->w.wire,
                                      .date = p->date,
                                      .name = strdup(names[i])};
             has_names &= v[i].name != NULL;
         }
-        mailbox_adopt_times(t, was_current && has_names && mailbox_insert(t, v, a->n, *uid));
+        was_current = was_current && has_names && mailbox_insert(t, v, a->n, *uid);
+        mailbox_adopt_times(t, was_current);
+        if (was_current && a->is_borrowed) mailbox_take_recent(t);
         for (size_t i = 0; i < a->n; i++) free(v[i].name);
     }
     free(v);

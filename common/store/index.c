@@ -73,8 +73,9 @@ static const char *const queries[QUERIES] = {
 };
 
 /* Of another version: dropped and made again, as it is a cache. */
-#define SCHEMA_NUMBER 3
-#define SCHEMA_VERSION "3"
+#define SCHEMA_NUMBER 4
+#define AS_TEXT_(x) #x
+#define AS_TEXT(x) AS_TEXT_(x)
 static const char schema[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
     "CREATE TABLE IF NOT EXISTS mailbox (validity INTEGER PRIMARY KEY, known_from INTEGER);"
@@ -87,7 +88,7 @@ static const char schema[] =
     "(validity, uid)) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS cache (validity INTEGER, uid INTEGER, what TEXT, text BLOB, "
     "PRIMARY KEY (validity, uid, what)) WITHOUT ROWID;"
-    "PRAGMA user_version = " SCHEMA_VERSION ";";
+    "PRAGMA user_version = " AS_TEXT(SCHEMA_NUMBER) ";";
 
 struct index {
     sqlite3 *db; /* NULL: given up */

@@ -335,6 +335,26 @@ static void put_dirty(struct mailbox *m, const bool *is_dirty) {
     }
 }
 
+/* A mailbox that we see for the first time: what came last and is still in new/ is recent. */
+static void begin_recent(struct mailbox *m, const struct scan *s) {
+    size_t from = s->n;
+
+    if (mailbox_noted_recent(m)) return;
+    while (from > 0 && s->v[from - 1].in_new) from--;
+    mailbox_note_recent(m, from < s->n ? m->known[s->v[from].known].uid : m->next);
+}
+
+void mailbox_take_recent(struct mailbox *m) {
+    uint32_t first = mailbox_noted_recent(m);
+    size_t from = m->n;
+
+    while (first && from > 0 && m->v[from - 1].uid >= first) from--;
+    if (from < m->n && mailbox_own(m, NULL) != OK) return; /* then they are not told */
+    for (size_t i = from; i < m->n; i++) m->v[i].flags |= STORE_RECENT;
+    m->has_recent |= from < m->n;
+    if (m->mode == MAILBOX_WRITE && first != m->next) mailbox_note_recent(m, m->next);
+}
+
 static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_changes *ch,
                            struct err *e) {
     struct imap_rows *made = imap_rows_new(s->n);
@@ -363,6 +383,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     }
     if (noted > m->highest) m->highest = noted;
     m->read_to = noted;
+    begin_recent(m, s);
     for (size_t i = 0; i < s->n; i++) {
         uint32_t uid = m->known[s->v[i].known].uid;
         uint64_t flags;
@@ -372,12 +393,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
         for (; old < m->n && m->v[old].uid < uid; old++) expunged[n_expunged++] = m->v[old].uid;
         r = next_row(&rows, uid);
         if (!r) r = next_row(&arrivals, uid);
-        if (s->v[i].in_new && m->mode == MAILBOX_WRITE) {
-            move_to_cur(m, &s->v[i]);
-            v[i].flags = STORE_RECENT;
-        } else if (s->v[i].in_new) {
-            v[i].flags = STORE_RECENT;
-        }
+        if (s->v[i].in_new && m->mode == MAILBOX_WRITE) move_to_cur(m, &s->v[i]);
         f[i] = (struct mailfile){.name = s->v[i].name, .in_new = s->v[i].in_new};
         s->v[i].name = NULL;
         flags = maildir_flags(f[i].name);
@@ -424,6 +440,7 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     m->v = v;
     m->f = f;
     m->n = s->n;
+    mailbox_take_recent(m);
     if (n_dirty || n_expunged) {
         index_begin(m->index);
         index_adopt(m->index, m->validity, m->highest);
@@ -549,7 +566,6 @@ static bool take_arrivals(struct mailbox *m, struct mailbox_changes *ch) {
         look_at_file(m, &facts, &f);
         came[i] = (struct newcomer){.name = s.v[i].name,
                                     .in_new = s.v[i].in_new,
-                                    .flags = STORE_RECENT,
                                     .size_wire = facts.size_bytes,
                                     .date = facts.internal_date};
     }
@@ -558,6 +574,7 @@ static bool take_arrivals(struct mailbox *m, struct mailbox_changes *ch) {
         late.by_known = calloc(m->n_known + 1, sizeof *late.by_known);
         is_good = mailbox_insert(m, came, s.n, uid);
     }
+    if (is_good) mailbox_take_recent(m);
     if (is_good && ch) *ch = (struct mailbox_changes){.first_new = before, .n_new = s.n};
     /* What came meanwhile is not in the snapshot: then the times are not those of it. */
     if (is_good && late.by_known && scan_dir(m, &late, true, false, NULL) == OK && !late.n) {
@@ -731,6 +748,7 @@ enum err_code mailbox_open(struct store *s, struct slice name, enum mailbox_mode
         bool must_scan = !is_left || (m->has_new && mode == MAILBOX_WRITE);
 
         code = mailbox_sync_locked(m, NULL, must_scan, e);
+        if (code == OK) mailbox_take_recent(m);
         mailbox_unlock(m);
     }
     if (code != OK && is_left) { /* it was replaced: what was left means nothing */
@@ -826,7 +844,7 @@ enum err_code mailbox_status(struct store *s, struct slice name, struct mailbox_
                                    .uidvalidity = m->validity,
                                    .highest_modseq = mailbox_highest_modseq(m)};
     for (size_t i = 0; i < m->n; i++) {
-        out->recent += m->f[i].in_new;
+        out->recent += (m->v[i].flags & STORE_RECENT) != 0;
         out->unseen += !(m->v[i].flags & STORE_SEEN);
         out->deleted += (m->v[i].flags & STORE_DELETED) != 0;
         if (m->v[i].size_bytes != STORE_SIZE_UNKNOWN) out->size_bytes += m->v[i].size_bytes;

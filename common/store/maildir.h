@@ -147,6 +147,13 @@ void uidlist_compact(struct mailbox *m);
 void keywords_read(struct mailbox *m);
 /* HIGHESTMODSEQ as others left it. */
 uint64_t mailbox_noted_modseq(struct mailbox *m);
+/* The first UID that no session had as \Recent; 0: not noted yet. Not synced: after a crash of the
+ * machine a message may be \Recent twice. Lock held. */
+uint32_t mailbox_noted_recent(struct mailbox *m);
+void mailbox_note_recent(struct mailbox *m, uint32_t uid);
+/* Mark what nobody had as \Recent yet; who may write is then the one who had it (RFC 3501 2.3.2).
+ * Lock held. */
+void mailbox_take_recent(struct mailbox *m);
 /* Octets of the file of message `i`, 0 when it is gone (quota). */
 uint64_t mailbox_stored_size(const struct mailbox *m, size_t i);
 /* takeover.c: the uidlist that Dovecot left, as ours; its keywords become ours. False: there is

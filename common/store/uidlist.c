@@ -37,25 +37,30 @@ uint64_t mailbox_noted_modseq(struct mailbox *m) {
     return num_take(&s, INT64_MAX, &v) ? v : 0;
 }
 
-/* The next UID is also noted behind the modification sequence, at its own place: a list of UIDs
- * that was cut, or came back from a backup, gives no UID to another message. */
-enum { NEXT_AT = 20 };
+/* Behind the modification sequence, each at its own place:
+ * - the next UID: a list of UIDs that was cut, or came back from a backup, gives no UID to another
+ *   message;
+ * - the first UID that nobody was told of as \Recent. */
+enum { NEXT_AT = 20, RECENT_AT = 31, NOTED_BYTES = 11 };
 
-static uint32_t noted_next(const struct mailbox *m) {
-    char text[32];
-    ssize_t n = pread(m->lock_fd, text, sizeof text, NEXT_AT);
+static uint32_t noted_uid(const struct mailbox *m, off_t at) {
+    char text[NOTED_BYTES];
+    ssize_t n = pread(m->lock_fd, text, sizeof text, at);
     struct slice s = slice_of(text, n > 0 ? (size_t)n : 0);
-    uint64_t next = 0;
+    uint64_t uid = 0;
 
-    return num_take(&s, UINT32_MAX - 1, &next) && slice_eq(s, S("\n")) ? (uint32_t)next : 0;
+    return num_take(&s, UINT32_MAX - 1, &uid) && slice_eq(s, S("\n")) ? (uint32_t)uid : 0;
 }
 
-static void note_next(struct mailbox *m, uint32_t next) {
+static void note_uid(struct mailbox *m, off_t at, uint32_t uid) {
     char text[32];
-    int n = snprintf(text, sizeof text, "%010u\n", next);
+    int n = snprintf(text, sizeof text, "%010u\n", uid);
 
-    (void)file_write_at(m->lock_fd, slice_of(text, (size_t)n), NEXT_AT, "postbag-lock", NULL);
+    (void)file_write_at(m->lock_fd, slice_of(text, (size_t)n), at, "postbag-lock", NULL);
 }
+
+uint32_t mailbox_noted_recent(struct mailbox *m) { return noted_uid(m, RECENT_AT); }
+void mailbox_note_recent(struct mailbox *m, uint32_t uid) { note_uid(m, RECENT_AT, uid); }
 
 uint64_t mailbox_bump(struct mailbox *m) {
     char text[32];
@@ -221,7 +226,7 @@ static enum err_code read_uidlist(struct mailbox *m, struct err *e) {
         }
         at += end + 1;
     }
-    if (code == OK && noted_next(m) > m->next) m->next = noted_next(m);
+    if (code == OK && noted_uid(m, NEXT_AT) > m->next) m->next = noted_uid(m, NEXT_AT);
     if (code != OK) uidlist_forget(m);
     return code;
 }
@@ -259,6 +264,7 @@ enum err_code uidlist_load(struct mailbox *m, struct err *e) {
         code = OK;
     }
     if (code == OK) code = write_uidlist(m, buf_slice(&text), e);
+    if (code == OK) mailbox_note_recent(m, 0);
     buf_release(&text);
     if (code == OK) code = read_uidlist(m, e);
     return code == ERR_NOT_FOUND ? err_set(e, ERR_IO, "postbag-uidlist does not stay") : code;
@@ -296,7 +302,7 @@ enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t
     else if (lines.bad) code = no_memory(e);
     if (code == OK) code = file_write(fd, buf_slice(&lines), "postbag-uidlist", e);
     if (code == OK) code = file_sync(fd, "postbag-uidlist", e);
-    if (code == OK) note_next(m, uid);
+    if (code == OK) note_uid(m, NEXT_AT, uid);
     if (code != OK && fd >= 0 && ftruncate(fd, (off_t)m->uid_size) != 0) uidlist_forget(m);
     fd_close(&fd);
     buf_release(&lines);

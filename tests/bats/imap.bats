@@ -295,3 +295,58 @@ for t in crowd: t.join()
 assert not bad, bad
 PY
 }
+
+@test "each message is \\Recent in one session that may write, however it came" {
+    cat > story.py <<'PY'
+import sys, subprocess
+from imapline import Line
+def line(select=None):
+    c = Line(int(sys.argv[1]), "jo", "secret")
+    if select: c(select)
+    return c
+def recent(c): return [r.split()[1] for r in c("FETCH 1:* FLAGS") if "Recent" in r]
+M = b"Subject: x\r\n\r\nx\r\n"
+a = line()
+a("CREATE t")
+a("APPEND t (\\Seen)", M), a("APPEND t", M)
+assert a("STATUS t (RECENT)") == ["* STATUS t (RECENT 2)"], a.last
+assert "* 2 RECENT" in a("EXAMINE t") and recent(a) == ["1", "2"], a.last     # looking takes nothing away
+assert "* 2 RECENT" in a("SELECT t") and recent(a) == ["1", "2"], a.last
+assert a("SEARCH OLD") == ["* SEARCH"] and a("SEARCH NEW") == ["* SEARCH 2"], a.last
+b = line()
+assert "* 0 RECENT" in b("SELECT t") and not recent(b), b.last
+assert "* 1 RECENT" in b("APPEND t (\\Seen)", M), b.last                       # who appends has it
+assert "* 2 RECENT" in a("NOOP") and recent(a) == ["1", "2"], a.last
+a("COPY 1:2 t")
+a("NOOP"), b("NOOP")
+assert sorted(recent(a) + recent(b)) == ["1", "2", "3", "4", "5"]
+assert line()("STATUS t (RECENT)") == ["* STATUS t (RECENT 0)"]
+a("CREATE u"), b("SELECT u"), a("UID MOVE 3 u")
+assert "* 1 RECENT" in b("NOOP") and recent(b) == ["1"], b.last
+for c in a, b: c("LOGOUT")
+subprocess.run([sys.argv[2], "deliver", "-C", "b.conf", "jo"], input=M, check=True)
+a, b = line("SELECT INBOX"), line("SELECT INBOX")
+assert recent(a) == ["1"] and recent(b) == [], (a.last, b.last)
+subprocess.run([sys.argv[2], "deliver", "-C", "b.conf", "jo"], input=M, check=True)
+b("NOOP"), a("NOOP")
+assert recent(a) == ["1"] and recent(b) == ["2"], (a.last, b.last)
+PY
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 story.py "$IMAP" "$POSTBAG" >> log 2>&1
+}
+
+@test "FROM, TO, CC and BCC look into the envelope: no comment hides an address, no folding or route" {
+    cat > story.py <<'PY'
+import sys
+from imapline import Line
+c = Line(int(sys.argv[1]), "jo", "secret")
+c("APPEND INBOX", b"From: <fred (it is he)@ (there) a.test>\r\nTo: x@a.test, (one) y (two) @ a.test (Why)\r\n\r\nx\r\n")
+c("APPEND INBOX", b"From: fred@a.test (Fred)\r\nCc: G: <g@a.test>;\r\n\r\nx\r\n")
+c("APPEND INBOX", b"From: other@a.test\r\nTo: (" + b"long " * 2000 + b") z (z) @a.test\r\n\r\nx\r\n")
+c("SELECT INBOX")
+for again in range(2):                                                          # read, then from the index
+    for what, found in (("FROM fred@a.test", " 1 2"), ("FROM \"(it is he)\"", " 1"), ("TO y@a.test", " 1"), ("CC g@a.test", " 2"),
+                        ("FROM fredit", ""), ("TO z@a.test", " 3"), ("FROM Fred", " 1 2"), ("NOT FROM fred@a.test", " 3")):
+        assert c("SEARCH " + what) == ["* SEARCH" + found], (what, c.last)
+PY
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 story.py "$IMAP" >> log 2>&1
+}
