@@ -176,7 +176,7 @@ def fetches():
     refused(b"FETCH 1 BODY.PEEK[HEADER.FIELDS (" + b"x " * 1000 + b"x)]")
     assert tagged(b"FETCH 1 (" + b" ".join([b"BODY.PEEK[]<%d.10>" % i for i in range(40)]) + b")") == b"OK"
     for what in (b"BODY[]<1.0>", b"BODY[]<-1.5>", b"BODY[]<4294967296.1>", b"BODY[0]", b"BODY[1.0]", b"BODY[99999999999999999999]", b"BODY[.1]",
-                 b"BODY[MIME]", b"BODY[HEADER.FIELDS ()]", b"BODY[HEADER.FIELDS (", b"BODY[1", b"BINARY.SIZE[1.MIME]", b"FOO", b"BODY[]<99999999999999999999.1>"):
+                 b"BODY[MIME]", b"BODY[HEADER.FIELDS ()]", b"BODY[HEADER.FIELDS (", b"BODY[1", b"BINARY.SIZE[MIME]", b"BINARY[1.FOO]", b"FOO", b"BODY[]<99999999999999999999.1>"):
         refused(b"FETCH 1 " + what)
     assert tagged(b"FETCH 1 BODY.PEEK[]<4294967294.4294967295>") == b"OK"
 

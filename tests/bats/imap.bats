@@ -83,7 +83,7 @@ assert ok(M.select("INBOX")) == [b"5"]
 for again in 1, 2:  # the second time from the index
     rows = ok(M.fetch("1:*", "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"))
     assert len(rows) == 5
-    assert b"UID 3 FLAGS (\\Seen $Work)" in rows[2] and b"RFC822.SIZE %d" % len(msg(3)) in rows[2]
+    assert b"UID 3 FLAGS (\\Seen \\Recent $Work)" in rows[2] and b"RFC822.SIZE %d" % len(msg(3)) in rows[2]
     assert b'"01-Jan-2020 09:00:00 +0000"' in rows[2] and b'"message 3"' in rows[2]
     assert b'"mixed" ("boundary" "b")' in rows[2]
 assert ok(M.fetch("2", "(BODY.PEEK[])"))[0][1] == msg(2)

@@ -321,13 +321,13 @@ class Reader:
 
     def att(self):
         if self.has(b"BINARY.SIZE["):
-            part = self.take(rb"(?:[1-9]\d*(?:\.[1-9]\d*)*)?", "a part")
-            self.need(b"] ")
-            return "BINARY.SIZE[%s]" % part.decode(), self.number64()
-        if self.has(b"BINARY["):
-            part = self.take(rb"(?:[1-9]\d*(?:\.[1-9]\d*)*)?", "a part")
-            self.need(b"]")
-            name = "BINARY[%s]%s" % (part.decode(), self.partial())
+            self.i -= 1
+            name = "BINARY.SIZE" + self.section()
+            self.sp()
+            return name, self.number64()
+        if self.has(b"BINARY["):    # all sections of BODY, as Dovecot has them: only who asks for them gets them
+            self.i -= 1
+            name = "BINARY" + self.section() + self.partial()
             self.sp()
             return name, self.literal(True) if self.sees(b"~") else self.nstring()
         if self.sees(b"BODY["):
