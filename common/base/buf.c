@@ -46,16 +46,35 @@ bool buf_add(struct buf *b, struct slice s) {
     return true;
 }
 
-bool buf_addc(struct buf *b, char c) { return buf_add(b, slice_of(&c, 1)); }
+bool buf_addc(struct buf *b, char c) {
+    if (!reserve(b, 1)) return false;
+    b->p[b->n++] = c;
+    return true;
+}
+
+bool buf_addu(struct buf *b, uint64_t number) {
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do digits[--at] = (char)('0' + number % 10);
+    while (number /= 10);
+    return buf_add(b, slice_of(digits + at, sizeof digits - at));
+}
 
 bool buf_vaddf(struct buf *b, const char *fmt, va_list ap) {
+    size_t room = b->cap - b->n;
     va_list again;
     int n;
 
+    if (b->bad) return false;
     va_copy(again, ap);
-    n = vsnprintf(NULL, 0, fmt, again);
+    n = vsnprintf(room ? b->p + b->n : NULL, room, fmt, again);
     va_end(again);
     if (n < 0) b->bad = true;
+    if (n >= 0 && (size_t)n < room) { // with its NUL
+        b->n += (size_t)n;
+        return true;
+    }
     if (n < 0 || !reserve(b, (size_t)n)) return false;
     vsnprintf(b->p + b->n, (size_t)n + 1, fmt, ap);
     b->n += (size_t)n;

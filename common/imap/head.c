@@ -212,7 +212,7 @@ bool imap_put_head(struct buf *out, struct slice message) {
         buf_add(&subject, buf_slice(&g.field[IMAP_HEAD_SUBJECT]));
     else imap_fold_field(&subject, slice_first(g.first[IMAP_HEAD_SUBJECT], IMAP_HEAD_FIELD_MAX));
     buf_add(out, imap_base_subject(buf_slice(&subject), &is_reply));
-    buf_addf(out, "\n%d\n", is_reply);
+    buf_add(out, is_reply ? S("\n1\n") : S("\n0\n"));
     buf_release(&subject);
 
     for (int i = 0; i < 3; i++) {

@@ -395,8 +395,9 @@ static void row_begin(struct imap_server *s) {
     f->item = 0;
     f->has_written = f->is_streaming = false;
     f->is_in_row = true;
-    if (s->enabled & ON_UIDONLY) buf_addf(&s->out, "* %u UIDFETCH (", s->msgs[f->index].uid);
-    else buf_addf(&s->out, "* %zu FETCH (", f->index + 1);
+    buf_add(&s->out, S("* "));
+    buf_addu(&s->out, s->enabled & ON_UIDONLY ? s->msgs[f->index].uid : f->index + 1);
+    buf_add(&s->out, s->enabled & ON_UIDONLY ? S(" UIDFETCH (") : S(" FETCH ("));
 }
 
 static void row_end(struct imap_server *s) {
@@ -626,7 +627,10 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
     f->has_written = true;
     switch (it->what) {
     case ITEM_FLAGS: imap_view_put_flags(s, m->flags); break;
-    case ITEM_UID: buf_addf(&s->out, "UID %u", m->uid); break;
+    case ITEM_UID:
+        buf_add(&s->out, S("UID "));
+        buf_addu(&s->out, m->uid);
+        break;
     case ITEM_MODSEQ: buf_addf(&s->out, "MODSEQ (%llu)", (unsigned long long)m->modseq); break;
     case ITEM_INTERNALDATE:
         buf_addf(
@@ -637,7 +641,8 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
         break;
     case ITEM_SIZE:
         if (size == IMAP_SIZE_UNKNOWN) size = content_size(&f->content);
-        buf_addf(&s->out, "RFC822.SIZE %llu", (unsigned long long)size);
+        buf_add(&s->out, S("RFC822.SIZE "));
+        buf_addu(&s->out, size);
         break;
     case ITEM_ENVELOPE:
         buf_add(&s->out, S("ENVELOPE "));

@@ -40,7 +40,8 @@ static bool put_envelope_and_head(struct buf *out, struct slice bytes) {
 
     buf_init(&envelope, IMAP_ITEM_MAX);
     is_good = imap_put_envelope(&envelope, bytes);
-    buf_addf(out, "%zu\n", envelope.n);
+    buf_addu(out, envelope.n);
+    buf_addc(out, '\n');
     buf_add(out, buf_slice(&envelope));
     buf_release(&envelope);
     return is_good && imap_put_head(out, bytes);

@@ -23,7 +23,11 @@ static enum err_code read_only(const struct mailbox *m, struct err *e) {
 }
 
 void mailbox_file(const struct mailbox *m, size_t i, char out[FILE_NAME_MAX + 8]) {
-    snprintf(out, FILE_NAME_MAX + 8, "%s/%s", m->f[i].in_new ? "new" : "cur", m->f[i].name);
+    size_t n = strnlen(m->f[i].name, FILE_NAME_MAX - 1);
+
+    memcpy(out, m->f[i].in_new ? "new/" : "cur/", 4);
+    memcpy(out + 4, m->f[i].name, n);
+    out[4 + n] = '\0';
 }
 
 uint64_t mailbox_stored_size(const struct mailbox *m, size_t i) {

@@ -294,8 +294,12 @@ enum err_code mailbox_assign(struct mailbox *m, const char *const *names, size_t
         return err_set(e, ERR_LIMIT, "the mailbox has no more UIDs");
     *first_uid = uid = m->next;
     buf_init(&lines, UIDLIST_MAX);
-    for (size_t i = 0; i < n; i++)
-        buf_addf(&lines, "%u %.*s\n", uid++, (int)maildir_base(names[i]), names[i]);
+    for (size_t i = 0; i < n; i++) {
+        buf_addu(&lines, uid++);
+        buf_addc(&lines, ' ');
+        buf_add(&lines, slice_of(names[i], maildir_base(names[i])));
+        buf_addc(&lines, '\n');
+    }
     fd =
         openat(m->fd, "postbag-uidlist", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) code = err_sys(e, "cannot write postbag-uidlist");

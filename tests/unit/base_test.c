@@ -86,6 +86,16 @@ static void a_buffer_keeps_its_ceiling(void **state) {
     assert_false(buf_addf(&b, "%s", "too long"));
     same(buf_slice(&b), S("ab-42"));
     buf_reset(&b);
+    assert_true(buf_addf(&b, "%s%d", "abcde", 678)); /* the ceiling, and the NUL behind it */
+    assert_string_equal(buf_cstr(&b), "abcde678");
+    assert_false(buf_addu(&b, 0));
+    same(buf_slice(&b), S("abcde678"));
+    buf_release(&b);
+    buf_init(&b, 40);
+    assert_true(buf_addu(&b, 0) && buf_addu(&b, 10) && buf_addu(&b, UINT64_MAX));
+    same(buf_slice(&b), S("01018446744073709551615"));
+    buf_release(&b);
+    buf_init(&b, 8);
     buf_add(&b, S("abcdef"));
     buf_drop(&b, 2);
     buf_cut(&b, 3);
