@@ -158,13 +158,32 @@ bool imap_section_find(const struct imap_section *s, struct slice message, const
 /* --- stream ------------------------------------------------------------------------------------
  */
 
+/* LFs in `n` bytes at `p` that have no CR before them; p[-1] is there. In blocks of a constant
+ * length, which compilers turn into vector instructions: lines are short, and a memchr for each
+ * takes twice as long. */
+static uint64_t count_bare(const char *p, size_t n) {
+    enum { BLOCK = 128 }; /* less than 256: the sum of a block is a byte */
+    uint64_t sum = 0;
+
+    for (; n >= BLOCK; p += BLOCK, n -= BLOCK) {
+        uint8_t in_block = 0;
+
+        for (int i = 0; i < BLOCK; i++) in_block += (uint8_t)((p[i] == '\n') & (p[i - 1] != '\r'));
+        sum += in_block;
+    }
+    for (size_t i = 0; i < n; i++) sum += (p[i] == '\n') & (p[(ptrdiff_t)i - 1] != '\r');
+    return sum;
+}
+
 uint64_t imap_wire_size(struct slice s, struct trail *trail) {
     uint64_t n = s.n;
-    struct slice rest = s;
 
-    for (const char *lf; (lf = trail_find(trail, rest, '\n'));) {
-        n += lf == s.p || lf[-1] != '\r';
-        rest = slice_of(lf + 1, (size_t)(s.p + s.n - lf) - 1);
+    if (!s.n) return 0;
+    n += s.p[0] == '\n';
+    for (size_t at = 1, step; at < s.n; at += step) {
+        step = s.n - at < TRAIL_STEP ? s.n - at : TRAIL_STEP;
+        trail_at(trail, s.p + at);
+        n += count_bare(s.p + at, step);
     }
     return n;
 }

@@ -463,6 +463,8 @@ bool imap_server_done(const struct imap_server *s) {
 
 void imap_server_wall(struct imap_server *s, wall_t now) { s->wall = now; }
 void imap_server_clock(struct imap_server *s, mono_t now) { s->now = now; }
+bool imap_server_is_working(const struct imap_server *s) { return s->job != JOB_NONE; }
+
 bool imap_server_is_waiting(const struct imap_server *s) { return s->open != IMAP_EV_NONE; }
 struct slice imap_server_user(const struct imap_server *s) {
     return buf_slice(&s->user);

@@ -332,6 +332,8 @@ void imap_server_wall(struct imap_server *s, wall_t now);
 void imap_server_clock(struct imap_server *s, mono_t now);
 /* True while a question is open. An answer that fits no open question is ignored. */
 bool imap_server_is_waiting(const struct imap_server *s);
+/* True in the middle of a command that goes on when its answers so far have left. */
+bool imap_server_is_working(const struct imap_server *s);
 /* The user logged in, empty before. Lives as long as the engine. */
 struct slice imap_server_user(const struct imap_server *s);
 /* The keywords of the selected mailbox: which bit is which name. Names only get added until the

@@ -761,7 +761,8 @@ static void events(struct session *s, mono_t now) {
     if (h->survey) look_around(h);
     else if (h->is_idle) look_while_idle(h, now);
     while (!s->waits && imap_server_next(h->engine, &ev)) answer(h, &ev, now);
-    mailbox_pause(h->box);
+    if (imap_server_is_working(h->engine)) mailbox_pause_between(h->box);
+    else mailbox_pause(h->box);
     if (h->is_idle) imap_server_rest(h->engine);
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -90,6 +91,10 @@ static const char schema[] =
     "PRIMARY KEY (validity, uid, what)) WITHOUT ROWID;"
     "PRAGMA user_version = " AS_TEXT(SCHEMA_NUMBER) ";";
 
+/* Pages of the log of changes. From LOG_PAGES on a thread beside brings them into the file, which
+ * waits for the disk; at LOG_PAGES_MAX (64 MiB) it does not keep up, and who writes does it. */
+enum { LOG_PAGES = 1000, LOG_PAGES_MAX = 16384 };
+
 struct index {
     sqlite3 *db; /* NULL: given up */
     char *path;
@@ -147,6 +152,47 @@ static bool is_our_version(sqlite3 *db) {
     return is_ours;
 }
 
+/* Passive: nobody is waited for, and what somebody still reads stays for the next time. */
+static void bring_in(sqlite3 *db) {
+    sqlite.sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+static atomic_bool is_bringing_in; /* one thread for all files */
+
+static void *bring_in_beside(void *path) {
+    sqlite3 *db = NULL;
+
+    if (sqlite.sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+        SQLITE_OK)
+        bring_in(db);
+    sqlite.sqlite3_close_v2(db);
+    free(path);
+    atomic_store(&is_bringing_in, false);
+    return NULL;
+}
+
+static int after_commit(void *ctx, sqlite3 *db, const char *name, int pages) {
+    struct index *ix = ctx;
+    pthread_attr_t small;
+    pthread_t thread;
+    char *path;
+
+    (void)name;
+    if (pages >= LOG_PAGES_MAX) bring_in(db);
+    if (pages < LOG_PAGES || pages >= LOG_PAGES_MAX || atomic_exchange(&is_bringing_in, true))
+        return SQLITE_OK;
+    path = strdup(ix->path);
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 512 * 1024);
+    pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
+    if (!path || pthread_create(&thread, &small, bring_in_beside, path) != 0) {
+        free(path);
+        atomic_store(&is_bringing_in, false); /* the next commit tries again */
+    }
+    pthread_attr_destroy(&small);
+    return SQLITE_OK;
+}
+
 static bool try_open(struct index *ix) {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     struct stat st;
@@ -157,6 +203,7 @@ static bool try_open(struct index *ix) {
     if (!is_our_version(ix->db)) return false;
     if (sqlite.sqlite3_exec(ix->db, schema, NULL, NULL, NULL) != SQLITE_OK) return false;
     if (stat(ix->path, &st) != 0) return false;
+    sqlite.sqlite3_wal_hook(ix->db, after_commit, ix);
     ix->ino = st.st_ino;
     ix->dev = st.st_dev;
     for (size_t i = 0; i < QUERIES; i++)

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -633,8 +634,22 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     return OK;
 }
 
+static atomic_uint n_held;
+
+static void let_go(struct mailbox *m) {
+    if (m->is_held) atomic_fetch_sub(&n_held, 1);
+    m->is_held = false;
+}
+
+void mailbox_pause_between(struct mailbox *m) {
+    if (!m || m->is_held) return;
+    m->is_held = true;
+    if (atomic_fetch_add(&n_held, 1) >= STORE_HELD_MAX) mailbox_pause(m);
+}
+
 void mailbox_pause(struct mailbox *m) {
     if (!m) return;
+    let_go(m);
     mailbox_cache_flush(m);
     mailbox_ahead_free(m);
     index_close(m->index);
@@ -766,6 +781,7 @@ enum err_code mailbox_open(struct store *s, struct slice name, enum mailbox_mode
 
 void mailbox_free(struct mailbox *m) {
     if (!m) return;
+    let_go(m);
     mailbox_cache_flush(m);
     mailbox_ahead_free(m);
     mailbox_signatures_free(m);

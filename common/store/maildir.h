@@ -17,8 +17,9 @@ enum {
     AHEAD_ROWS = 256,               /* cached texts that are read at once */
     AHEAD_BYTES_MAX = 512 * 1024,   /* of them */
     AHEAD_WHAT_MAX = 32,            /* bytes of the name of a text that is read ahead */
-    CACHE_PENDING_MAX = 200,        /* cached texts that wait for a transaction */
-    DIRTY_MAX = 1000,               /* and found sizes */
+    CACHE_PENDING_MAX = 2000,       /* cached texts that wait for a transaction */
+    CACHE_PENDING_BYTES = 1 << 20,  /* of them; one more may pass it */
+    DIRTY_MAX = 2000,               /* and found sizes */
     ARRIVAL_MIN = 16                /* so many that come together share a row of the index */
 };
 
@@ -82,11 +83,13 @@ struct mailbox {
     int64_t new_changed, cur_changed, scanned_at; /* mtimes at the last scan, and its time, ns */
     int64_t scan_again_at; /* what changed in the grain of our own change shows then; 0: no need */
     bool has_index;
+    bool is_held; /* counted in mailbox_pause_between */
     struct index *index;
     struct signatures *signatures; /* signature.c; NULL: none */
     struct ahead *ahead;           /* message.c; NULL: none */
     struct cached *cached;
-    size_t n_cached;
+    size_t n_cached, cached_bytes;
+    uint32_t cached_top; /* the highest uid among them */
 
     uint32_t *expunged, *changed; /* of the last sync */
 };

@@ -188,7 +188,17 @@ struct mailbox_reading {
     size_t n_threads;
 };
 
-static void read_one(struct mailbox_reading *r, size_t i) {
+/* Read into `room`, SMALL_MESSAGE_MAX bytes and one that are used again for each; NULL or a larger
+ * message: as anywhere. */
+static enum err_code load_into(char *room, int fd, struct message *out) {
+    ssize_t n = room ? pread(fd, room, SMALL_MESSAGE_MAX + 1, 0) : -1;
+
+    if (n < 0 || n > SMALL_MESSAGE_MAX) return load(fd, out, NULL);
+    *out = (struct message){.bytes = slice_of(room, (size_t)n)};
+    return OK;
+}
+
+static void read_one(struct mailbox_reading *r, size_t i, char *room) {
     char path[FILE_NAME_MAX + 8];
     const char *name = path;
     struct message msg;
@@ -204,7 +214,7 @@ static void read_one(struct mailbox_reading *r, size_t i) {
     }
     fd = open_quietly(r->fd, name);
     if (fd < 0) return; /* it was renamed or removed: who asks for it alone looks where it went */
-    if (load(fd, &msg, NULL) == OK) {
+    if (load_into(room, fd, &msg) == OK) {
         r->visit(r->ctx, i, &msg);
         message_close(&msg);
     }
@@ -213,10 +223,12 @@ static void read_one(struct mailbox_reading *r, size_t i) {
 
 static void *read_some(void *p) {
     struct mailbox_reading *r = p;
+    char *room = malloc(SMALL_MESSAGE_MAX + 1);
     size_t from;
 
     while ((from = atomic_fetch_add(&r->next, READ_PORTION)) < r->end)
-        for (size_t i = from; i < r->end && i < from + READ_PORTION; i++) read_one(r, i);
+        for (size_t i = from; i < r->end && i < from + READ_PORTION; i++) read_one(r, i, room);
+    free(room);
     return NULL;
 }
 
@@ -428,7 +440,7 @@ void mailbox_ahead_free(struct mailbox *m) {
 bool mailbox_cache_get(struct mailbox *m, uint32_t uid, struct slice what, struct buf *out) {
     bool has;
 
-    for (size_t i = 0; i < m->n_cached; i++) {
+    for (size_t i = 0; i < m->n_cached && uid <= m->cached_top; i++) {
         const struct cached *c = &m->cached[i];
 
         if (c->uid == uid && slice_eq(slice_of(c->what, c->what_n), what))
@@ -453,7 +465,9 @@ void mailbox_cache_put(struct mailbox *m, uint32_t uid, struct slice what, struc
     }
     memcpy(c.text, text.p, text.n);
     m->cached[m->n_cached++] = c;
-    if (m->n_cached == CACHE_PENDING_MAX) mailbox_cache_flush(m);
+    m->cached_bytes += text.n;
+    if (uid > m->cached_top) m->cached_top = uid;
+    if (m->n_cached == CACHE_PENDING_MAX || m->cached_bytes >= CACHE_PENDING_BYTES) mailbox_cache_flush(m);
 }
 
 void mailbox_cache_flush(struct mailbox *m) {
@@ -476,5 +490,5 @@ void mailbox_cache_flush(struct mailbox *m) {
         free(c->text);
     }
     index_end(m->index);
-    m->n_cached = 0;
+    m->n_cached = m->cached_bytes = m->cached_top = 0;
 }

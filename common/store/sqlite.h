@@ -17,7 +17,10 @@
     X(sqlite3_bind_int64)                                                                          \
     X(sqlite3_bind_text)                                                                           \
     X(sqlite3_bind_blob)                                                                           \
-    X(sqlite3_column_int64) X(sqlite3_column_blob) X(sqlite3_column_bytes) X(sqlite3_busy_timeout)
+    X(sqlite3_column_int64)                                                                        \
+    X(sqlite3_column_blob)                                                                         \
+    X(sqlite3_column_bytes)                                                                        \
+    X(sqlite3_busy_timeout) X(sqlite3_wal_hook) X(sqlite3_wal_checkpoint_v2)
 
 struct sqlite_table {
     SQLITE_SYMS(LAZY_FIELD)

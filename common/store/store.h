@@ -216,6 +216,11 @@ enum err_code mailbox_sync(struct mailbox *m, struct mailbox_changes *ch, struct
  * what is quickly there again (the index), mailbox_rest all but snapshot, watch and keywords. NULL
  * is fine. */
 void mailbox_pause(struct mailbox *m);
+/* The same in the middle of something that goes on at once, unless others are in the middle of
+ * something too: up to STORE_HELD_MAX mailboxes of a process keep what they have, some MiB each,
+ * until the next mailbox_pause. */
+enum { STORE_HELD_MAX = 8 };
+void mailbox_pause_between(struct mailbox *m);
 void mailbox_rest(struct mailbox *m);
 /* A descriptor that is readable when something may have changed (store/watch.h), owned by `m`, -1
  * when there is none; mailbox_sync empties it. */
