@@ -396,6 +396,7 @@ void imap_server_quota(struct imap_server *s, const struct imap_quota *q);
 bool imap_server_may_notice(const struct imap_server *s);
 void imap_server_notice_status(struct imap_server *s, struct slice name, bool is_subscribed,
                                const struct imap_status *st, bool is_flags_only);
+void imap_server_notice_subscription(struct imap_server *s, struct slice name, bool is_subscribed);
 void imap_server_notice_name(struct imap_server *s, struct slice name, bool is_subscribed,
                              bool is_gone);
 /* Say BYE and end as soon as the command under way allows it (shutdown, account removed). */

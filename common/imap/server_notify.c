@@ -15,7 +15,13 @@ enum filter {
     FILTER_MAILBOXES
 };
 
-enum { ON_NEW = 1 << 0, ON_EXPUNGE = 1 << 1, ON_FLAGS = 1 << 2, ON_NAME = 1 << 3 };
+enum {
+    ON_NEW = 1 << 0,
+    ON_EXPUNGE = 1 << 1,
+    ON_FLAGS = 1 << 2,
+    ON_NAME = 1 << 3,
+    ON_SUBSCRIPTION = 1 << 4
+};
 
 struct notify_group {
     enum filter filter;
@@ -75,6 +81,7 @@ static bool take_events(struct imap_server *s, struct notify_group *g, bool *is_
         {S_INIT("MessageExpunge"), ON_EXPUNGE},
         {S_INIT("FlagChange"), ON_FLAGS},
         {S_INIT("MailboxName"), ON_NAME},
+        {S_INIT("SubscriptionChange"), ON_SUBSCRIPTION},
     };
     struct slice word;
 
@@ -143,7 +150,9 @@ void imap_cmd_notify(struct imap_server *s) {
     if (!take_groups(s, &is_bad_event)) goto bad;
     if (is_bad_event) {
         imap_notify_clear(s);
-        imap_finish(s, "NO", S("BADEVENT (MessageNew MessageExpunge FlagChange MailboxName)"),
+        imap_finish(s, "NO",
+                    S("BADEVENT (MessageNew MessageExpunge FlagChange MailboxName"
+                      " SubscriptionChange)"),
                     S("Something else cannot be told."));
         return;
     }
@@ -215,12 +224,22 @@ void imap_server_notice_status(struct imap_server *s, struct slice name, bool is
     buf_add(&s->out, S(")\r\n"));
 }
 
-void imap_server_notice_name(struct imap_server *s, struct slice name, bool is_subscribed,
-                             bool is_gone) {
-    if (!(wanted(s, name, is_subscribed) & ON_NAME)) return;
-    buf_add(&s->out, is_gone ? S("* LIST (\\NonExistent) ") : S("* LIST () "));
+static void tell_list(struct imap_server *s, struct slice name, struct slice attribute) {
+    buf_addf(&s->out, "* LIST (%.*s) ", SP(attribute));
     imap_put_nstring(&s->out, slice_of(&s->cfg.delimiter, 1));
     buf_addc(&s->out, ' ');
     imap_put_mailbox(s, name);
     buf_add(&s->out, S("\r\n"));
+}
+
+void imap_server_notice_name(struct imap_server *s, struct slice name, bool is_subscribed,
+                             bool is_gone) {
+    if (wanted(s, name, is_subscribed) & ON_NAME)
+        tell_list(s, name, is_gone ? S("\\NonExistent") : S(""));
+}
+
+void imap_server_notice_subscription(struct imap_server *s, struct slice name, bool is_subscribed) {
+    /* One that is not subscribed to any more was, until now. */
+    if (wanted(s, name, true) & ON_SUBSCRIPTION)
+        tell_list(s, name, is_subscribed ? S("\\Subscribed") : S(""));
 }

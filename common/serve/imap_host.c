@@ -332,6 +332,10 @@ static void look_around(struct imap_host *h) {
         struct imap_status st = status_of(&ev.status);
         bool is_in;
 
+        if (ev.kind == SURVEY_SUBSCRIPTION) {
+            imap_server_notice_subscription(h->engine, ev.name, ev.is_subscribed);
+            continue;
+        }
         if (is_selected(h, ev.name)) {
             look(h, NULL);
             continue;

@@ -14,6 +14,7 @@ struct seen {
     int64_t new_changed, cur_changed; /* mtimes, ns */
     struct mailbox_status status;
     bool is_there; /* while names are compared */
+    bool is_subscribed;
 };
 
 struct survey {
@@ -91,17 +92,24 @@ static struct seen *find(struct survey *v, const char *name) {
     return v->n ? bsearch(&key, v->v, v->n, sizeof key, by_name) : NULL;
 }
 
-static bool add(struct survey *v, const char *name) {
+/* What \Recent is depends on who asks: that it changed is no news. */
+static enum err_code status_of(struct survey *v, const char *name, struct mailbox_status *out) {
+    enum err_code code = mailbox_status(v->store, slice_str(name), out, NULL);
+
+    out->recent = 0;
+    return code;
+}
+
+static bool add(struct survey *v, const struct store_name *name) {
     struct seen *more = realloc(v->v, (v->n + 1) * sizeof *more), *x;
 
     if (!more) return false;
     v->v = more;
     x = &v->v[v->n];
-    *x = (struct seen){.name = strdup(name)};
+    *x = (struct seen){.name = strdup(name->name), .is_subscribed = name->is_subscribed};
     if (!x->name) return false;
     look(v->store, x);
-    if (mailbox_status(v->store, slice_str(name), &x->status, NULL) != OK)
-        x->status = (struct mailbox_status){0};
+    if (status_of(v, x->name, &x->status) != OK) x->status = (struct mailbox_status){0};
     v->n++;
     return true;
 }
@@ -121,7 +129,7 @@ enum err_code survey_new(struct store *s, struct survey **out, int *fd, struct e
         v->root_changed = changed_at(s, ".");
     }
     for (size_t i = 0; code == OK && i < l.n; i++)
-        if (!l.v[i].is_missing && !add(v, l.v[i].name))
+        if (!l.v[i].is_missing && !add(v, &l.v[i]))
             code = err_set(e, ERR_MEMORY, "no memory to watch mailboxes");
     store_names_release(&l);
     if (code == OK && v->n) qsort(v->v, v->n, sizeof *v->v, by_name);
@@ -161,14 +169,21 @@ static void begin(struct survey *v) {
     v->step = NAMES_NEW;
 }
 
-/* The next mailbox that was not there before; it is added. */
+/* The next mailbox that was not there before, which is added, or whose subscription changed. */
 static bool next_new(struct survey *v, struct survey_event *ev) {
     while (v->name_at < v->names.n) {
         const struct store_name *name = &v->names.v[v->name_at++];
         struct seen *x = name->is_missing ? NULL : find(v, name->name);
 
         if (x) x->is_there = true;
-        if (x || name->is_missing || v->n >= SURVEY_MAILBOXES_MAX || !add(v, name->name)) continue;
+        if (x && x->is_subscribed != name->is_subscribed) {
+            x->is_subscribed = name->is_subscribed;
+            *ev = (struct survey_event){.kind = SURVEY_SUBSCRIPTION,
+                                        .name = slice_str(x->name),
+                                        .is_subscribed = x->is_subscribed};
+            return true;
+        }
+        if (x || name->is_missing || v->n >= SURVEY_MAILBOXES_MAX || !add(v, name)) continue;
         v->v[v->n - 1].is_there = true;
         qsort(v->v, v->n, sizeof *v->v, by_name);
         *ev = (struct survey_event){.kind = SURVEY_NEW, .name = slice_str(name->name)};
@@ -200,7 +215,7 @@ static bool next_status(struct survey *v, struct survey_event *ev) {
         struct seen *x = &v->v[v->at];
         struct mailbox_status now;
 
-        if (!look(v->store, x) || mailbox_status(v->store, slice_str(x->name), &now, NULL) != OK ||
+        if (!look(v->store, x) || status_of(v, x->name, &now) != OK ||
             memcmp(&now, &x->status, sizeof now) == 0)
             continue;
         *ev = (struct survey_event){.kind = SURVEY_STATUS,

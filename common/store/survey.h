@@ -1,5 +1,6 @@
 /* survey: what changes in many mailboxes of an account at once (for RFC 5465 NOTIFY): new messages,
- * removed ones, flags, and mailboxes that come and go. One descriptor, no thread of its own. */
+ * removed ones, flags, mailboxes that come and go, and subscriptions to them. One descriptor, no
+ * thread of its own. */
 #ifndef STORE_SURVEY_H
 #define STORE_SURVEY_H
 
@@ -10,9 +11,10 @@ enum { SURVEY_MAILBOXES_MAX = 20000 };
 struct survey;
 
 enum survey_kind {
-    SURVEY_STATUS, /* messages of `name` came, went or changed: `status` */
-    SURVEY_NEW,    /* there is a mailbox `name` */
-    SURVEY_GONE    /* there is none any more */
+    SURVEY_STATUS,      /* messages of `name` came, went or changed: `status` */
+    SURVEY_NEW,         /* there is a mailbox `name` */
+    SURVEY_GONE,        /* there is none any more */
+    SURVEY_SUBSCRIPTION /* it was subscribed to, or is not any more */
 };
 
 struct survey_event {
@@ -20,6 +22,7 @@ struct survey_event {
     struct slice name; /* until the next call */
     struct mailbox_status status;
     bool is_flags_only; /* no message came or went */
+    bool is_subscribed; /* of SURVEY_SUBSCRIPTION */
 };
 
 /* Look at all mailboxes that are there from now on. `*fd` is readable after something happened, and

@@ -285,7 +285,7 @@ PY
     story <<'PY'
 c("CREATE Work"); c("SUBSCRIBE Work")
 c("NOTIFY SET STATUS (selected (MessageNew (UID BODY.PEEK[HEADER.FIELDS (Subject)]) MessageExpunge FlagChange)) "
-  "(personal (MessageNew MessageExpunge FlagChange MailboxName))")
+  "(personal (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange))")
 assert [x for x in c.last if x.startswith("* STATUS Work (MESSAGES 0 ")], c.last
 c("SELECT INBOX"); d("SELECT INBOX")
 def soon(word):
@@ -301,6 +301,9 @@ d("APPEND Work", b"Subject: there\r\n\r\nx\r\n"); soon("STATUS Work (MESSAGES 1 
 d("CREATE Fresh"); soon(" Fresh")
 d("APPEND Fresh", b"Subject: there\r\n\r\nx\r\n"); soon("STATUS Fresh (MESSAGES 1 ")
 d("DELETE Fresh"); soon("\\NonExistent")
+d("UNSUBSCRIBE Work"); soon('* LIST () "/" Work')
+d("SUBSCRIBE Work"); soon('* LIST (\\Subscribed) "/" Work')
+d("UNSUBSCRIBE INBOX"); d("SUBSCRIBE INBOX"); soon('* LIST (\\Subscribed) "/" INBOX')
 d("STORE 1 +FLAGS (\\Deleted)"); d("EXPUNGE"); soon("1 EXPUNGE")
 c.send("IDLE"); soon("+ "); d("APPEND Work", b"Subject: again\r\n\r\nx\r\n"); soon("STATUS Work (MESSAGES 2 ")
 deliver(); soon("FETCH (UID 2"); c.s.sendall(b"DONE\r\n"); c.wait()
