@@ -383,7 +383,7 @@ static bool finish(struct imap_server *s) {
         imap_finish(s, "OK", S(""), S("Fetch completed."));
     } else {
         imap_finish(s, s->is_uid ? "OK" : "NO", S("EXPUNGEISSUED"),
-                    S("Some of the messages are already expunged."));
+                    S("Some of the messages no longer exist."));
     }
     return true;
 }

@@ -256,8 +256,17 @@ static bool tell_vanished(struct imap_server *s) {
     return true;
 }
 
+static void tell_recent(struct imap_server *s) {
+    size_t recent = 0;
+
+    if (s->enabled & ON_REV2) return;
+    for (size_t i = 0; i < s->n_msgs; i++) recent += (s->msgs[i].flags & IMAP_RECENT) != 0;
+    buf_addf(&s->out, "* %zu RECENT\r\n", recent);
+}
+
 /* From the highest down, so that no number moves while they are told. */
 static bool tell_gone(struct imap_server *s) {
+    bool has_recent = false;
     size_t to = 0;
 
     if (s->enabled & (ON_QRESYNC | ON_UIDONLY) && !tell_vanished(s)) return false;
@@ -277,11 +286,13 @@ static bool tell_gone(struct imap_server *s) {
         while (g < s->n_going && s->going[g] < s->msgs[i].uid) g++;
         if (g < s->n_going && s->going[g] == s->msgs[i].uid) {
             s->n_changed -= s->msgs[i].is_changed;
+            has_recent |= (s->msgs[i].flags & IMAP_RECENT) != 0;
             continue;
         }
         s->msgs[to++] = s->msgs[i];
     }
     s->n_msgs = s->rows->n = to;
+    if (has_recent && !s->n_fresh) tell_recent(s); // else it is told with what is fresh
     free(s->going);
     s->going = NULL;
     s->n_going = 0;
@@ -289,8 +300,6 @@ static bool tell_gone(struct imap_server *s) {
 }
 
 static bool tell_fresh(struct imap_server *s) {
-    size_t recent = 0;
-
     size_t room = s->n_msgs + s->n_fresh;
 
     /* By more than is needed when it must grow, so that it does not grow each time. */
@@ -303,9 +312,8 @@ static bool tell_fresh(struct imap_server *s) {
     }
     s->rows->n = s->n_msgs;
     s->n_fresh = 0;
-    for (size_t i = 0; i < s->n_msgs; i++) recent += (s->msgs[i].flags & IMAP_RECENT) != 0;
     buf_addf(&s->out, "* %zu EXISTS\r\n", s->n_msgs);
-    if (!(s->enabled & ON_REV2)) buf_addf(&s->out, "* %zu RECENT\r\n", recent);
+    tell_recent(s);
     return true;
 }
 

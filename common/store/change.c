@@ -125,7 +125,10 @@ static enum err_code set_one(struct mailbox *m, size_t i, enum mailbox_flags_mod
             return OK;
         }
         if (errno != ENOENT) return err_sys(e, "cannot change flags");
-        if (!mailbox_refind(m, i)) return ERR_NOT_FOUND;
+        if (!mailbox_refind(m, i)) {
+            m->v[i].flags = want; /* as if, until it is told that it is gone (RFC 2180 4.2) */
+            return ERR_NOT_FOUND;
+        }
     }
     return err_set(e, ERR_BUSY, "another program keeps renaming a message");
 }

@@ -323,6 +323,12 @@ assert sorted(recent(a) + recent(b)) == ["1", "2", "3", "4", "5"]
 assert line()("STATUS t (RECENT)") == ["* STATUS t (RECENT 0)"]
 a("CREATE u"), b("SELECT u"), a("UID MOVE 3 u")
 assert "* 1 RECENT" in b("NOOP") and recent(b) == ["1"], b.last
+b("STORE 1 +FLAGS (\\Deleted)")
+assert "* 0 RECENT" in b("EXPUNGE"), b.last                                     # and is told when it goes
+c = line("SELECT t")
+a("STORE 1 +FLAGS (\\Deleted)"), a("EXPUNGE")
+assert "FLAGS (\\Seen $x)" in c("STORE 1 +FLAGS ($x)")[-1], c.last             # gone, not told yet: as if
+assert not [r for r in c("NOOP") if "RECENT" in r], c.last
 for c in a, b: c("LOGOUT")
 subprocess.run([sys.argv[2], "deliver", "-C", "b.conf", "jo"], input=M, check=True)
 a, b = line("SELECT INBOX"), line("SELECT INBOX")
