@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -133,6 +134,40 @@ static enum err_code set_one(struct mailbox *m, size_t i, enum mailbox_flags_mod
     return err_set(e, ERR_BUSY, "another program keeps renaming a message");
 }
 
+/* The rows of many messages are written by a thread beside while the next files are renamed, each
+ * PUT_PORTION of them; nothing else is done with the index meanwhile, and nothing with those rows.
+ */
+enum { PUT_PORTION = 500 };
+
+struct putting {
+    struct mailbox *m;
+    uint32_t *at, *put; /* indexes of the snapshot: gathered, being put */
+    size_t n, n_put;
+    pthread_t thread;
+    bool has_thread;
+};
+
+static void *put_rows(void *ctx) {
+    struct putting *p = ctx;
+
+    for (size_t k = 0; k < p->n_put; k++) mailbox_index_put(p->m, p->put[k]);
+    p->n_put = 0;
+    return NULL;
+}
+
+/* Put what was gathered; `is_last`: all is there on return. */
+static void put_portion(struct putting *p, bool is_last) {
+    uint32_t *swap = p->put;
+
+    if (p->has_thread) pthread_join(p->thread, NULL);
+    p->put = p->at;
+    p->n_put = p->n;
+    p->at = swap;
+    p->n = 0;
+    p->has_thread = !is_last && pthread_create(&p->thread, NULL, put_rows, p) == 0;
+    if (!p->has_thread) put_rows(p);
+}
+
 /* Under the lock: know what others did before it is asked what has changed. */
 static enum err_code look_first(struct mailbox *m, struct mailbox_condition *only_if, size_t n,
                                 struct err *e) {
@@ -145,6 +180,8 @@ enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t 
                                 enum mailbox_flags_mode mode, uint64_t flags,
                                 struct mailbox_condition *only_if, struct err *e) {
     enum err_code code = read_only(m, e);
+    uint32_t rows[2][PUT_PORTION];
+    struct putting put = {.m = m, .at = rows[0], .put = rows[1]};
     uint64_t modseq = 0;
     bool was_current, has_long = false;
 
@@ -174,9 +211,11 @@ enum err_code mailbox_set_flags(struct mailbox *m, const uint32_t *uids, size_t 
         else if (code == OK && is_changed) {
             if (!modseq) modseq = mailbox_bump(m);
             m->v[i].modseq = modseq;
-            mailbox_index_put(m, i);
+            put.at[put.n++] = (uint32_t)i;
+            if (put.n == PUT_PORTION) put_portion(&put, false);
         }
     }
+    put_portion(&put, true);
     index_end(m->index);
     mailbox_adopt_times(m, was_current);
     mailbox_unlock(m);

@@ -356,3 +356,31 @@ for again in range(2):                                                          
 PY
     PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 story.py "$IMAP" >> log 2>&1
 }
+
+@test "flags of more than a thousand messages at once: each has its MODSEQ in every session, also after a restart" {
+    local i dir
+    dir=$(maildir b jo)
+    mkdir -p "$dir"/{cur,new,tmp}
+    for i in $(seq 1301); do printf 'Subject: %d\n\nx\n' "$i" > "$dir/cur/$i.x.host:2,"; done
+    cat > story.py <<'PY'
+import re, sys
+from imapline import Line
+c = Line(int(sys.argv[1]), "jo", "secret")
+c("SELECT INBOX (CONDSTORE)")
+if sys.argv[2] == "first":
+    before = c("FETCH 1:* (FLAGS MODSEQ)")
+    c("STORE 1:1201 +FLAGS.SILENT (\\Flagged $work)")
+rows = sorted(c("FETCH 1:* (UID FLAGS MODSEQ)"), key=lambda r: int(r.split()[1]))
+assert len(rows) == 1301 and all(("\\Flagged" in r and "$work" in r) == (n < 1201) for n, r in enumerate(rows)), rows[-2:]
+seqs = [re.search(r"MODSEQ \((\d+)\)", r).group(1) for r in rows]
+assert len(set(seqs[:1201])) == 1 and int(seqs[0]) > int(seqs[1201]), seqs[:3]
+print(" ".join(seqs))
+PY
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 story.py "$IMAP" first > one 2>> log
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 story.py "$IMAP" then > two 2>> log
+    stop "$SERVE"
+    serve b
+    PYTHONPATH="$ROOT/tests/bats" timeout 60 python3 story.py "$IMAP" then > three 2>> log
+    cmp one two
+    cmp one three
+}
