@@ -148,6 +148,7 @@ until(b"* 1 FETCH (UID 1 FLAGS (\\Answered ")
 ok(M2.store("1", "+FLAGS", "\\Deleted"))
 ok(M2.expunge())
 until(b"* 1 EXPUNGE")
+until(b"* 1 RECENT")
 assert time.time() - t < 5
 M.send(b"DONE\r\n")
 line = M.readline()
