@@ -283,14 +283,8 @@ enum err_code mailbox_expunge(struct mailbox *m, const uint32_t *uids, size_t n,
 
 /* --- what went -------------------------------------------------------------------------------- */
 
-struct gone_list {
-    uint32_t *v;
-    size_t n, cap;
-    bool bad;
-};
-
-static void take_gone(void *ctx, uint32_t uid) {
-    struct gone_list *l = ctx;
+void uids_take(void *ctx, uint32_t uid) {
+    struct uids *l = ctx;
 
     if (l->n == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 64;
@@ -306,10 +300,10 @@ static void take_gone(void *ctx, uint32_t uid) {
 
 enum err_code mailbox_vanished(struct mailbox *m, uint64_t since, uint32_t **uids, size_t *n,
                                bool *is_all, struct err *e) {
-    struct gone_list l = {0};
+    struct uids l = {0};
     uint64_t known_from;
 
-    index_read_gone(mailbox_index(m), m->validity, since, &known_from, take_gone, &l);
+    index_read_gone(mailbox_index(m), m->validity, since, &known_from, uids_take, &l);
     *is_all = since < known_from;
     *uids = l.v;
     *n = l.n;

@@ -69,6 +69,7 @@ struct scan {
     size_t n, cap;
     size_t *by_known; /* index into v + 1 */
     bool bad;
+    struct uids missing; /* that should be there, ascending */
 };
 
 /* Two names with one base: while a file is renamed both may be seen, but only one is there. Two
@@ -190,59 +191,9 @@ static bool sort_by_uid(const struct mailbox *m, struct scan *s) {
     return true;
 }
 
-static enum err_code scan(struct mailbox *m, struct scan *s, struct err *e) {
-    enum err_code code;
-    size_t unlisted = 0, missing = 0;
+/* --- what the index knows -----------------------------------------------------------------------
+ */
 
-    s->by_known = calloc(m->n_known + 1, sizeof *s->by_known);
-    if (!s->by_known) return no_memory(e);
-    code = scan_dir(m, s, true, false, e);
-    if (code == OK) code = scan_dir(m, s, false, false, e);
-    /* A file renamed while we read may have been missed: look again before calling it gone. */
-    for (size_t i = 0, k = 0; i < m->n && code == OK && !missing; i++) {
-        while (k < m->n_known && m->known[k].uid < m->v[i].uid) k++;
-        if (k < m->n_known && m->known[k].uid == m->v[i].uid && !s->by_known[k]) missing++;
-    }
-    if (code == OK && missing) code = scan_dir(m, s, true, true, e);
-    if (code == OK && missing) code = scan_dir(m, s, false, true, e);
-    if (code != OK) return code;
-    if (!sort_by_uid(m, s)) return no_memory(e);
-    for (size_t i = s->n; i > 0 && s->v[i - 1].known == SIZE_MAX; i--) unlisted++;
-    if (unlisted) {
-        size_t first = s->n - unlisted;
-        const char **names = calloc(unlisted, sizeof *names);
-        uint32_t uid;
-
-        if (!names) return no_memory(e);
-        qsort(s->v + first, unlisted, sizeof *s->v, by_arrival);
-        /* the same base twice (new/ and cur/, or by flags) is one message: the first stands */
-        unlisted = 1;
-        for (size_t i = first + 1; i < s->n; i++) {
-            const struct found *kept = &s->v[first + unlisted - 1], *f = &s->v[i];
-
-            if (f->base_n != kept->base_n || memcmp(f->name, kept->name, f->base_n) != 0) {
-                s->v[first + unlisted++] = *f;
-                continue;
-            }
-            part_twins(m, kept->name, kept->in_new, f->name, f->in_new);
-            free(f->name);
-        }
-        s->n = first + unlisted;
-        for (size_t i = 0; i < unlisted; i++) names[i] = s->v[first + i].name;
-        code = mailbox_assign(m, names, unlisted, &uid, e);
-        for (size_t i = 0; i < unlisted && code == OK; i++) {
-            struct slice base = slice_of(names[i], s->v[first + i].base_n);
-
-            s->v[first + i].known = uidlist_last(m, unlisted - i, base);
-            if (s->v[first + i].known == SIZE_MAX)
-                code = err_set(e, ERR_IO, "postbag-uidlist is damaged");
-        }
-        free(names);
-    }
-    return code;
-}
-
-/* What the index knows, for the messages of the snapshot that is being made. */
 struct rows {
     struct index_row *v;
     size_t n, cap, at;
@@ -278,6 +229,129 @@ static void take_arrival(void *ctx, const struct index_arrival *a) {
         memcpy(&r.flags, a->flags + i, sizeof r.flags);
         take_row(ctx, &r);
     }
+}
+
+/* Of the messages of the snapshot that is being made: what was written down since the last one. */
+struct memory {
+    struct rows rows, arrivals;
+    struct uids gone;
+    uint64_t noted, since, known_from; /* MODSEQs; `gone` is known from the last on */
+};
+
+static void recall(struct mailbox *m, struct memory *k) {
+    *k = (struct memory){.noted = mailbox_noted_modseq(m),
+                         .since = m->n ? m->read_to : 0,
+                         .known_from = UINT64_MAX};
+    mailbox_index(m);
+    if (m->n && k->noted <= k->since) return;
+    index_read(m->index, m->validity, k->since, take_row, &k->rows);
+    index_read_arrivals(m->index, m->validity, k->since, take_arrival, &k->arrivals);
+    index_read_gone(m->index, m->validity, k->since, &k->known_from, uids_take, &k->gone);
+}
+
+static void forget(struct memory *k) {
+    free(k->rows.v);
+    free(k->arrivals.v);
+    free(k->gone.v);
+}
+
+/* The messages that should be there, ascending: of the last snapshot, and of the index, as a file
+ * may go while nobody looks. Not those that another of us removed and wrote down. */
+struct expected {
+    const struct mailbox *m;
+    const struct memory *k;
+    size_t old, row, arrival, gone;
+};
+
+/* 0: no more. */
+static uint32_t expected_next(struct expected *x) {
+    const struct rows *rows = &x->k->rows, *arrivals = &x->k->arrivals;
+    const struct uids *gone = &x->k->gone;
+
+    for (;;) {
+        uint32_t uid = UINT32_MAX;
+
+        /* of those that came before, it may be forgotten that they went */
+        while (x->arrival < arrivals->n && arrivals->v[x->arrival].modseq < x->k->known_from)
+            x->arrival++;
+        if (x->old < x->m->n) uid = x->m->v[x->old].uid;
+        if (x->row < rows->n && rows->v[x->row].uid < uid) uid = rows->v[x->row].uid;
+        if (x->arrival < arrivals->n && arrivals->v[x->arrival].uid < uid)
+            uid = arrivals->v[x->arrival].uid;
+        if (uid == UINT32_MAX) return 0;
+        if (x->old < x->m->n && x->m->v[x->old].uid == uid) x->old++;
+        if (x->row < rows->n && rows->v[x->row].uid == uid) x->row++;
+        if (x->arrival < arrivals->n && arrivals->v[x->arrival].uid == uid) x->arrival++;
+        while (x->gone < gone->n && gone->v[x->gone] < uid) x->gone++;
+        if (x->gone == gone->n || gone->v[x->gone] != uid) return uid;
+    }
+}
+
+/* Those that should be there and were not found. */
+static void find_missing(const struct mailbox *m, const struct memory *k, struct scan *s) {
+    struct expected x = {.m = m, .k = k};
+    size_t i = 0;
+
+    s->missing.n = 0;
+    for (uint32_t uid; (uid = expected_next(&x));) {
+        while (i < m->n_known && m->known[i].uid < uid) i++;
+        if (i == m->n_known || m->known[i].uid != uid || !s->by_known[i])
+            uids_take(&s->missing, uid);
+    }
+    s->bad |= s->missing.bad;
+}
+
+static enum err_code scan(struct mailbox *m, struct scan *s, const struct memory *k,
+                          struct err *e) {
+    enum err_code code;
+    size_t unlisted = 0;
+
+    s->by_known = calloc(m->n_known + 1, sizeof *s->by_known);
+    if (!s->by_known) return no_memory(e);
+    code = scan_dir(m, s, true, false, e);
+    if (code == OK) code = scan_dir(m, s, false, false, e);
+    /* A file renamed while we read may have been missed: look again before calling it gone. */
+    if (code == OK) find_missing(m, k, s);
+    if (code == OK && s->missing.n) {
+        code = scan_dir(m, s, true, true, e);
+        if (code == OK) code = scan_dir(m, s, false, true, e);
+        if (code == OK) find_missing(m, k, s);
+    }
+    if (code != OK) return code;
+    if (s->bad || !sort_by_uid(m, s)) return no_memory(e);
+    for (size_t i = s->n; i > 0 && s->v[i - 1].known == SIZE_MAX; i--) unlisted++;
+    if (unlisted) {
+        size_t first = s->n - unlisted;
+        const char **names = calloc(unlisted, sizeof *names);
+        uint32_t uid;
+
+        if (!names) return no_memory(e);
+        qsort(s->v + first, unlisted, sizeof *s->v, by_arrival);
+        /* the same base twice (new/ and cur/, or by flags) is one message: the first stands */
+        unlisted = 1;
+        for (size_t i = first + 1; i < s->n; i++) {
+            const struct found *kept = &s->v[first + unlisted - 1], *f = &s->v[i];
+
+            if (f->base_n != kept->base_n || memcmp(f->name, kept->name, f->base_n) != 0) {
+                s->v[first + unlisted++] = *f;
+                continue;
+            }
+            part_twins(m, kept->name, kept->in_new, f->name, f->in_new);
+            free(f->name);
+        }
+        s->n = first + unlisted;
+        for (size_t i = 0; i < unlisted; i++) names[i] = s->v[first + i].name;
+        code = mailbox_assign(m, names, unlisted, &uid, e);
+        for (size_t i = 0; i < unlisted && code == OK; i++) {
+            struct slice base = slice_of(names[i], s->v[first + i].base_n);
+
+            s->v[first + i].known = uidlist_last(m, unlisted - i, base);
+            if (s->v[first + i].known == SIZE_MAX)
+                code = err_set(e, ERR_IO, "postbag-uidlist is damaged");
+        }
+        free(names);
+    }
+    return code;
 }
 
 /* Facts of a file that neither snapshot nor index knows. */
@@ -356,18 +430,16 @@ void mailbox_take_recent(struct mailbox *m) {
     if (m->mode == MAILBOX_WRITE && first != m->next) mailbox_note_recent(m, m->next);
 }
 
-static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_changes *ch,
-                           struct err *e) {
+static enum err_code merge(struct mailbox *m, struct scan *s, struct memory *k,
+                           struct mailbox_changes *ch, struct err *e) {
     struct imap_rows *made = imap_rows_new(s->n);
     struct imap_msg *v = made ? made->v : NULL;
     struct mailfile *f = calloc(s->n + 1, sizeof *f);
     uint32_t *expunged = calloc(m->n + 1, sizeof *expunged);
     uint32_t *changed = calloc(m->n + 1, sizeof *changed);
     bool *is_dirty = calloc(s->n + 1, sizeof *is_dirty);
-    uint64_t noted = mailbox_noted_modseq(m), since = m->n ? m->read_to : 0, modseq = 0;
+    uint64_t modseq = 0;
     size_t old = 0, n_expunged = 0, n_changed = 0, n_new = 0, n_dirty = 0;
-    struct rows rows = {0}, arrivals = {0};
-    bool is_first = m->n == 0;
 
     if (!v || !f || !expunged || !changed || !is_dirty) {
         imap_rows_drop(made);
@@ -377,13 +449,8 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
         free(is_dirty);
         return no_memory(e);
     }
-    mailbox_index(m);
-    if (noted > since || is_first) {
-        index_read(m->index, m->validity, since, take_row, &rows);
-        index_read_arrivals(m->index, m->validity, since, take_arrival, &arrivals);
-    }
-    if (noted > m->highest) m->highest = noted;
-    m->read_to = noted;
+    if (k->noted > m->highest) m->highest = k->noted;
+    m->read_to = k->noted;
     begin_recent(m, s);
     for (size_t i = 0; i < s->n; i++) {
         uint32_t uid = m->known[s->v[i].known].uid;
@@ -392,8 +459,8 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
 
         v[i] = (struct imap_msg){.uid = uid};
         for (; old < m->n && m->v[old].uid < uid; old++) expunged[n_expunged++] = m->v[old].uid;
-        r = next_row(&rows, uid);
-        if (!r) r = next_row(&arrivals, uid);
+        r = next_row(&k->rows, uid);
+        if (!r) r = next_row(&k->arrivals, uid);
         if (s->v[i].in_new && m->mode == MAILBOX_WRITE) move_to_cur(m, &s->v[i]);
         f[i] = (struct mailfile){.name = s->v[i].name, .in_new = s->v[i].in_new};
         s->v[i].name = NULL;
@@ -426,7 +493,8 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
         }
     }
     for (; old < m->n; old++) expunged[n_expunged++] = m->v[old].uid;
-    if (n_expunged && !modseq) mailbox_bump(m);
+    // without a note (it was lost) HIGHESTMODSEQ would be below what the messages have
+    if ((s->missing.n || (!k->noted && s->n)) && !modseq) mailbox_bump(m);
 
     for (size_t i = 0; i < m->n; i++) free(m->f[i].name);
     made->n = s->n;
@@ -442,17 +510,15 @@ static enum err_code merge(struct mailbox *m, struct scan *s, struct mailbox_cha
     m->f = f;
     m->n = s->n;
     mailbox_take_recent(m);
-    if (n_dirty || n_expunged) {
+    if (n_dirty || s->missing.n) {
         index_begin(m->index);
         index_adopt(m->index, m->validity, m->highest);
         put_dirty(m, is_dirty);
-        for (size_t i = 0; i < n_expunged; i++)
-            index_remove(m->index, m->validity, expunged[i], m->highest);
+        for (size_t i = 0; i < s->missing.n; i++)
+            index_remove(m->index, m->validity, s->missing.v[i], m->highest);
         index_end(m->index);
     }
     free(is_dirty);
-    free(rows.v);
-    free(arrivals.v);
     free(m->expunged);
     free(m->changed);
     m->expunged = expunged;
@@ -542,7 +608,7 @@ static bool is_unchanged(const struct mailbox *m, int64_t new_changed, int64_t c
  * its time is looked for once more, as after any change of our own. Lock held, uidlist read. False:
  * the whole has to be read. */
 static bool take_arrivals(struct mailbox *m, struct mailbox_changes *ch) {
-    struct scan s = {NULL, 0, 0, calloc(m->n_known + 1, sizeof *s.by_known), false}, late = {0};
+    struct scan s = {.by_known = calloc(m->n_known + 1, sizeof *s.by_known)}, late = {0};
     const char *names[ARRIVALS_MAX];
     struct newcomer came[ARRIVALS_MAX] = {0};
     size_t before = m->n;
@@ -595,7 +661,8 @@ static bool take_arrivals(struct mailbox *m, struct mailbox_changes *ch) {
 
 enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch, bool force,
                                   struct err *e) {
-    struct scan s = {NULL, 0, 0, NULL, false};
+    struct scan s = {0};
+    struct memory memory;
     int64_t new_changed, cur_changed;
     uint32_t validity = m->validity;
     bool may_only_arrive;
@@ -621,11 +688,14 @@ enum err_code mailbox_sync_locked(struct mailbox *m, struct mailbox_changes *ch,
     if (may_only_arrive && take_arrivals(m, ch)) return OK;
     m->scanned_at = clock_wall_us() * 1000;
     m->scan_again_at = 0;
-    code = scan(m, &s, e);
-    if (code == OK) code = merge(m, &s, ch, e);
+    recall(m, &memory);
+    code = scan(m, &s, &memory, e);
+    if (code == OK) code = merge(m, &s, &memory, ch, e);
+    forget(&memory);
     for (size_t i = 0; i < s.n; i++) free(s.v[i].name);
     free(s.v);
     free(s.by_known);
+    free(s.missing.v);
     if (code != OK) return code;
     uidlist_compact(m);
     /* The times of before the scan: what we or others moved since is looked at again. */
@@ -834,7 +904,7 @@ const struct imap_msg *mailbox_find(const struct mailbox *m, uint32_t uid) {
 
 uint32_t mailbox_uidvalidity(const struct mailbox *m) { return m->validity; }
 uint32_t mailbox_uidnext(const struct mailbox *m) { return m->next; }
-uint64_t mailbox_highest_modseq(const struct mailbox *m) { return m->highest ? m->highest : 1; }
+uint64_t mailbox_highest_modseq(const struct mailbox *m) { return m->read_to ? m->read_to : 1; }
 
 int mailbox_watch(struct mailbox *m) {
     char paths[2][FILE_NAME_MAX + 5000];

@@ -150,6 +150,14 @@ void uidlist_compact(struct mailbox *m);
 void keywords_read(struct mailbox *m);
 /* HIGHESTMODSEQ as others left it. */
 uint64_t mailbox_noted_modseq(struct mailbox *m);
+/* A list of UIDs that grows; `bad` when there was no memory. The owner frees `v`. */
+struct uids {
+    uint32_t *v;
+    size_t n, cap;
+    bool bad;
+};
+/* Add one; `ctx` is a struct uids. */
+void uids_take(void *ctx, uint32_t uid);
 /* The first UID that no session had as \Recent; 0: not noted yet. Not synced: after a crash of the
  * machine a message may be \Recent twice. Lock held. */
 uint32_t mailbox_noted_recent(struct mailbox *m);

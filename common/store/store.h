@@ -193,6 +193,8 @@ struct imap_rows *mailbox_rows(const struct mailbox *m);
 const struct imap_msg *mailbox_find(const struct mailbox *m, uint32_t uid);
 uint32_t mailbox_uidvalidity(const struct mailbox *m);
 uint32_t mailbox_uidnext(const struct mailbox *m);
+/* All that was changed up to this one is in the snapshot. A change of one's own may be above it,
+ * when others changed something that was not synced yet. */
 uint64_t mailbox_highest_modseq(const struct mailbox *m);
 /* Names of keywords by number; entries live as long as the handle. A number never changes its name.
  */

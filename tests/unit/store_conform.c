@@ -462,6 +462,34 @@ void conform_what_went_is_told(struct store_bed *bed) {
     mailbox_close(m);
 }
 
+/* RFC 7162 3.2.4: what is told as HIGHESTMODSEQ does not pass over a change that is not known. */
+void conform_highest_is_known(struct store_bed *bed) {
+    struct store *s = bed->again(bed);
+    struct mailbox *m, *other;
+    struct err e = {0};
+    uint32_t one = 1, two = 2, gone;
+    uint64_t before, mine;
+    size_t n;
+
+    for (int i = 0; i < 3; i++) put(bed->s, "INBOX", "x\n");
+    m = opened(bed->s, "INBOX", MAILBOX_WRITE);
+    other = opened(s, "INBOX", MAILBOX_WRITE);
+    before = mailbox_highest_modseq(m);
+    good(mailbox_expunge(other, &two, 1, false, &gone, &n, &e), &e);
+    good(mailbox_set_flags(m, &one, 1, MAILBOX_FLAGS_ADD, STORE_FLAGGED, NULL, &e), &e);
+    mine = mailbox_find(m, 1)->modseq;
+    assert_true(mine > mailbox_highest_modseq(other));
+    assert_int_equal(mailbox_highest_modseq(m), before);
+    good(mailbox_sync(m, NULL, &e), &e);
+    assert_null(mailbox_find(m, 2));
+    assert_int_equal(mailbox_highest_modseq(m), mine); /* that it went is not a change once more */
+    good(mailbox_set_flags(m, &one, 1, MAILBOX_FLAGS_REMOVE, STORE_FLAGGED, NULL, &e), &e);
+    assert_int_equal(mailbox_highest_modseq(m), mailbox_find(m, 1)->modseq);
+    mailbox_close(other);
+    mailbox_close(m);
+    store_close(s);
+}
+
 /* RFC 9208: the message that is one too many is refused, by delivery and APPEND alike, until
  * something goes. */
 void conform_quota(struct store_bed *bed) {

@@ -22,6 +22,7 @@ void conform_keywords_at_the_limit(struct store_bed *bed);
 void conform_append_at_the_limit(struct store_bed *bed);
 void conform_uids_never_come_back(struct store_bed *bed);
 void conform_what_went_is_told(struct store_bed *bed);
+void conform_highest_is_known(struct store_bed *bed);
 void conform_quota(struct store_bed *bed);
 void conform_annotations(struct store_bed *bed);
 

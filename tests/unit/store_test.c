@@ -109,6 +109,7 @@ CONFORM(keywords_at_the_limit)
 CONFORM(append_at_the_limit)
 CONFORM(uids_never_come_back)
 CONFORM(what_went_is_told)
+CONFORM(highest_is_known)
 CONFORM(quota)
 CONFORM(annotations)
 
@@ -214,6 +215,32 @@ static void remove_file(struct home *h, const char *mailbox, const char *name) {
 }
 
 /* What Dovecot noted is believed once, line by line; what cannot be is as if it were not there. */
+/* A backup leaves lock files out; HIGHESTMODSEQ is at least that of every message all the same. */
+static void modseq_stays_when_the_lock_goes(void **state) {
+    struct home *h = *state;
+    char path[200];
+    struct store *s;
+    struct mailbox *m;
+    struct err e = {0};
+    uint64_t modseq;
+
+    put(h->bed.s, "", "x\n");
+    m = opened(h->bed.s, "INBOX", MAILBOX_WRITE);
+    modseq = mailbox_highest_modseq(m);
+    mailbox_close(m);
+    snprintf(path, sizeof path, "%s/Maildir/postbag-lock", h->path);
+    assert_int_equal(unlink(path), 0);
+    s = h->bed.again(&h->bed);
+    m = opened(s, "INBOX", MAILBOX_READ);
+    assert_true(mailbox_find(m, 1)->modseq == modseq);
+    assert_true(mailbox_highest_modseq(m) >= modseq);
+    modseq = mailbox_highest_modseq(m);
+    good(mailbox_sync(m, NULL, &e), &e);
+    assert_int_equal(mailbox_highest_modseq(m), modseq);
+    mailbox_close(m);
+    store_close(s);
+}
+
 static void what_dovecot_noted_is_taken_over(void **state) {
     static const struct {
         const char *list;
@@ -665,6 +692,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(append_at_the_limit_case, begin, end),
         cmocka_unit_test_setup_teardown(uids_never_come_back_case, begin, end),
         cmocka_unit_test_setup_teardown(what_went_is_told_case, begin, end),
+        cmocka_unit_test_setup_teardown(highest_is_known_case, begin, end),
         cmocka_unit_test_setup_teardown(quota_case, begin, end),
         cmocka_unit_test_setup_teardown(annotations_case, begin, end),
         cmocka_unit_test_setup_teardown(the_same_key_is_delivered_once, begin, end),
@@ -672,6 +700,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_uidvalidity_is_taken_over_once, begin, end),
         cmocka_unit_test_setup_teardown(the_search_file_is_of_living_messages, begin, end),
         cmocka_unit_test_setup_teardown(arrivals_are_taken_in_alone, begin, end),
+        cmocka_unit_test_setup_teardown(modseq_stays_when_the_lock_goes, begin, end),
         cmocka_unit_test_setup_teardown(what_dovecot_noted_is_taken_over, begin, end),
         cmocka_unit_test_setup_teardown(a_torn_uidlist_line_is_cut, begin, end),
         cmocka_unit_test_setup_teardown(files_of_one_base_are_parted, begin, end),
