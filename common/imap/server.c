@@ -609,7 +609,7 @@ void imap_server_selected(struct imap_server *s, const struct imap_mailbox_info 
     }
     if (info->mailboxid.n)
         buf_addf(&s->out, "* OK [MAILBOXID (%.*s)] Id.\r\n", SP(info->mailboxid));
-    buf_addf(&s->out, "* OK [HIGHESTMODSEQ %llu] Highest.\r\n", (unsigned long long)s->modseq);
+    imap_view_tell_modseq(s);
     if (s->is_resync && s->resync_validity == info->uidvalidity) imap_ask_vanished(s, s->since);
     else imap_select_done(s);
 }

@@ -382,7 +382,7 @@ void imap_server_vanished(struct imap_server *s, const uint32_t *uids, size_t n,
 void imap_server_push_new(struct imap_server *s, const struct imap_msg *m); /* uids ascending */
 void imap_server_push_expunged(struct imap_server *s, uint32_t uid);
 void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags, uint64_t modseq);
-/* The highest modification sequence of the mailbox, with all that was pushed. */
+/* All that others and this session changed up to this modification sequence was pushed. */
 void imap_server_push_modseq(struct imap_server *s, uint64_t highest);
 /* What the account keeps and may keep; 0 as a maximum: no limit. */
 struct imap_quota {

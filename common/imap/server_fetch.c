@@ -413,8 +413,10 @@ static void row_end(struct imap_server *s) {
         imap_view_put_flags(s, m->flags);
         f->has_written = true;
     }
-    if (m->is_changed && !f->has_modseq && s->enabled & ON_CONDSTORE)
-        buf_addf(&s->out, &" MODSEQ (%llu)"[!f->has_written], (unsigned long long)m -> modseq);
+    if (m->is_changed && !f->has_modseq && s->enabled & ON_CONDSTORE) {
+        if (f->has_written) buf_addc(&s->out, ' ');
+        imap_view_put_modseq(s, m->modseq);
+    }
     if (m->is_changed) {
         m->is_changed = m->is_quiet = false;
         s->n_changed--;
@@ -631,7 +633,7 @@ static void put_item(struct imap_server *s, const struct fetch_item *it) {
         buf_add(&s->out, S("UID "));
         buf_addu(&s->out, m->uid);
         break;
-    case ITEM_MODSEQ: buf_addf(&s->out, "MODSEQ (%llu)", (unsigned long long)m->modseq); break;
+    case ITEM_MODSEQ: imap_view_put_modseq(s, m->modseq); break;
     case ITEM_INTERNALDATE:
         buf_addf(
             &s->out, "INTERNALDATE \"%.*s\"",

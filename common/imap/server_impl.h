@@ -256,7 +256,9 @@ struct imap_server {
     uint32_t *saved;        /* malloc: UIDs that SEARCH saved for "$" */
     size_t n_saved;
     bool is_selected, is_read_only;
-    uint64_t modseq;        /* the highest that was pushed */
+    uint64_t modseq;        /* all that has up to this one was pushed */
+    uint64_t modseq_whole;  /* and told, or is being told */
+    uint64_t modseq_told;   /* where the client thinks it is, by MODSEQ and HIGHESTMODSEQ */
     struct imap_rows *rows; /* what the client knows of; never NULL while selected */
     struct imap_msg *msgs;  /* rows->v, or NULL */
     size_t n_msgs;
@@ -316,6 +318,10 @@ bool imap_view_has_updates(const struct imap_server *s);
 void imap_view_flush_begin(struct imap_server *s);
 bool imap_view_flush(struct imap_server *s);
 void imap_view_put_flags(struct imap_server *s, uint64_t flags);
+/* "MODSEQ (n)" of a message. */
+void imap_view_put_modseq(struct imap_server *s, uint64_t modseq);
+/* "* OK [HIGHESTMODSEQ n]": from where the client may go on when it comes again. */
+void imap_view_tell_modseq(struct imap_server *s);
 void imap_view_tell_keywords(struct imap_server *s);
 
 /* server_command.c */

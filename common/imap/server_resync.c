@@ -18,8 +18,7 @@ void imap_enable(struct imap_server *s, unsigned what) {
     bool is_new = what & ~s->enabled & ON_CONDSTORE;
 
     s->enabled |= what;
-    if (is_new && s->is_selected) // RFC 7162 3.1.2.1
-        buf_addf(&s->out, "* OK [HIGHESTMODSEQ %llu] Highest.\r\n", (unsigned long long)s->modseq);
+    if (is_new && s->is_selected) imap_view_tell_modseq(s); // RFC 7162 3.1.2.1
 }
 
 void imap_cmd_enable(struct imap_server *s) {
@@ -152,6 +151,7 @@ void imap_finish_modseq(struct imap_server *s, struct slice text) {
 
     if (s->enabled & ON_CONDSTORE)
         snprintf(code, sizeof code, "HIGHESTMODSEQ %llu", (unsigned long long)s->modseq);
+    s->modseq_told = s->modseq;
     imap_finish(s, "OK", slice_str(code), text);
 }
 

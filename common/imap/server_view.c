@@ -59,7 +59,7 @@ bool imap_view_open(struct imap_server *s, const struct imap_mailbox_info *info)
     }
     s->uidvalidity = info->uidvalidity;
     s->uidnext = info->uidnext;
-    s->modseq = info->highest_modseq ? info->highest_modseq : 1;
+    s->modseq = s->modseq_whole = info->highest_modseq ? info->highest_modseq : 1;
     s->no_permanent = info->no_permanent;
     s->no_new_keywords = info->no_new_keywords;
     s->is_selected = true;
@@ -144,7 +144,6 @@ void imap_server_push_new(struct imap_server *s, const struct imap_msg *m) {
     }
     s->fresh = v;
     s->fresh[s->n_fresh] = *m;
-    if (m->modseq > s->modseq) s->modseq = m->modseq;
     if (m->uid >= s->uidnext) s->uidnext = m->uid + 1;
     s->fresh[s->n_fresh++].is_changed = false;
 }
@@ -197,7 +196,6 @@ void imap_server_push_flags(struct imap_server *s, uint32_t uid, uint64_t flags,
     is_quiet = !is_news && s->enabled & ON_CONDSTORE && modseq != m->modseq;
     m->flags = flags;
     m->modseq = modseq;
-    if (modseq > s->modseq) s->modseq = modseq;
     if ((is_news || is_quiet) && !m->is_changed) {
         m->is_changed = true;
         m->is_quiet = is_quiet;
@@ -224,12 +222,14 @@ static int by_number(const void *a, const void *b) {
 void imap_view_flush_begin(struct imap_server *s) {
     s->flush_step = STEP_GONE;
     s->flush_at = 0;
-    if (!s->may_expunge || s->n_going || !s->n_gone) return;
-    s->going = s->gone;
-    s->n_going = s->going_at = s->n_gone;
-    s->gone = NULL;
-    s->n_gone = s->cap_gone = 0;
-    qsort(s->going, s->n_going, sizeof *s->going, by_number);
+    if (s->may_expunge && !s->n_going && s->n_gone) {
+        s->going = s->gone;
+        s->n_going = s->going_at = s->n_gone;
+        s->gone = NULL;
+        s->n_gone = s->cap_gone = 0;
+        qsort(s->going, s->n_going, sizeof *s->going, by_number);
+    }
+    if (!s->n_gone) s->modseq_whole = s->modseq;
 }
 
 /* The same by UID, in lines of a bounded length (RFC 7162 3.2.10). */
@@ -324,6 +324,17 @@ void imap_view_put_flags(struct imap_server *s, uint64_t flags) {
     buf_addc(&s->out, ')');
 }
 
+void imap_view_put_modseq(struct imap_server *s, uint64_t modseq) {
+    buf_addf(&s->out, "MODSEQ (%llu)", (unsigned long long)modseq);
+    if (modseq > s->modseq_told) s->modseq_told = modseq;
+}
+
+void imap_view_tell_modseq(struct imap_server *s) {
+    buf_addf(&s->out, "* OK [HIGHESTMODSEQ %llu] Highest.\r\n",
+             (unsigned long long)s->modseq_whole);
+    s->modseq_told = s->modseq_whole;
+}
+
 void imap_view_tell_keywords(struct imap_server *s) {
     uint64_t all = IMAP_SYSTEM_FLAGS;
 
@@ -349,8 +360,10 @@ static bool tell_flags(struct imap_server *s) {
         if (s->enabled & ON_UIDONLY) buf_addf(&s->out, "* %u UIDFETCH (", m->uid);
         else buf_addf(&s->out, "* %zu FETCH (UID %u ", s->flush_at + 1, m->uid);
         if (!m->is_quiet) imap_view_put_flags(s, m->flags);
-        if (s->enabled & ON_CONDSTORE)
-            buf_addf(&s->out, &" MODSEQ (%llu)"[m->is_quiet], (unsigned long long)m -> modseq);
+        if (s->enabled & ON_CONDSTORE) {
+            if (!m->is_quiet) buf_addc(&s->out, ' ');
+            imap_view_put_modseq(s, m->modseq);
+        }
         buf_add(&s->out, S(")\r\n"));
         m->is_changed = m->is_quiet = false;
         s->n_changed--;
@@ -371,6 +384,10 @@ bool imap_view_flush(struct imap_server *s) {
     if (s->flush_step == STEP_FLAGS) {
         if ((s->n_changed || s->keywords_told != s->keywords.n) && !tell_flags(s)) return false;
         s->flush_step = STEP_END;
+        /* What has no MODSEQ of its own was told; or one was told while an EXPUNGE below it had to
+         * wait, and who comes again from there would never hear of that (RFC 7162 3.2.4). */
+        if (s->enabled & ON_CONDSTORE && s->modseq_told != s->modseq_whole)
+            imap_view_tell_modseq(s);
     }
     return true;
 }

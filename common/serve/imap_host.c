@@ -587,6 +587,7 @@ static void tell_appended(struct imap_host *h, uint32_t uid) {
         msg = message_to_imap(h, m);
         imap_server_push_new(h->engine, &msg);
     }
+    imap_server_push_modseq(h->engine, mailbox_highest_modseq(h->box));
     if (!is_known) look(h, NULL);
 }
 

@@ -74,6 +74,62 @@ assert e.told("VANISHED") == ["* VANISHED (EARLIER) 1:2,5"], e.last
 PY
 }
 
+@test "QRESYNC: who comes again from the last modification sequence it was told misses no EXPUNGE (RFC 7162 3.2.4)" {
+    story <<'PY'
+for i in range(6): deliver()
+def highest(lines): # HIGHESTMODSEQ where it is told, else the highest MODSEQ
+    told = re.findall(r"HIGHESTMODSEQ (\d+)", "\n".join(lines))
+    return int(told[-1]) if told else max(int(x) for x in re.findall(r"MODSEQ \((\d+)\)", "\n".join(lines)))
+def again(top):
+    e = login(); e("ENABLE QRESYNC"); e("SELECT INBOX (QRESYNC (%s %d))" % (validity, top))
+    return e.told("VANISHED")
+c("ENABLE QRESYNC"); c("SELECT INBOX"); d("SELECT INBOX")
+validity = code(c, "UIDVALIDITY")
+# d removes one, and c changes another before it hears of it
+d("UID STORE 2 +FLAGS (\\Deleted)"); d("UID EXPUNGE 2")
+assert again(highest(c("STORE 3 +FLAGS (\\Flagged)"))) == ["* VANISHED (EARLIER) 2"], c.last
+assert again(highest(c("UID STORE 4 +FLAGS.SILENT (\\Flagged)"))) == ["* VANISHED (EARLIER) 2"], c.last
+# it hears of it, but may not be told yet
+c("STORE 3 (UNCHANGEDSINCE 1) -FLAGS (\\Flagged)")
+assert not c.told("VANISHED") and again(highest(c("FETCH 1:* (MODSEQ)"))) == ["* VANISHED (EARLIER) 2"], c.last
+# told: from here nothing is said twice
+c("NOOP")
+assert c.told("VANISHED") == ["* VANISHED 2"] and again(highest(c.last)) == [], c.last
+# what comes, goes and is copied in has no MODSEQ of its own
+deliver(); top = highest(c("NOOP")); assert c.told("EXISTS") and c("UID FETCH 1:* (FLAGS) (CHANGEDSINCE %d)" % top) == [], c.last
+top = highest(c("APPEND INBOX", b"Subject: x\r\n\r\nx\r\n")); assert c("UID FETCH 1:* (FLAGS) (CHANGEDSINCE %d)" % top) == [], c.last
+c.send("IDLE"); assert c.line() == "+ idling"
+d("UID STORE 5 +FLAGS (\\Deleted)"); assert "UID 5 " in c.line()
+d("UID EXPUNGE 5"); lines = [c.line()]; assert lines == ["* VANISHED 5"], lines
+while "HIGHESTMODSEQ" not in lines[-1]: lines.append(c.line())
+x = again(highest(lines)); assert x == [], (x, lines)
+c.write(b"DONE\r\n"); c.wait()
+PY
+}
+
+@test "QRESYNC: files removed by hand while nobody looks are told to who comes again" {
+    local base
+    story <<'PY'
+for i in range(5): deliver()
+c("ENABLE QRESYNC"); c("SELECT INBOX")
+print(code(c, "UIDVALIDITY"), code(c, "HIGHESTMODSEQ"), file=open("top", "w"))
+c("UID FETCH 1:2 (RFC822.SIZE ENVELOPE)") # of these the index has rows of their own
+PY
+    stop "$SERVE"
+    for base in $(sed -n 's/^[14] //p' "$(maildir b jo)/postbag-uidlist"); do rm "$(maildir b jo)/cur/$base"*; done
+    serve b
+    story <<'PY'
+def again(top):
+    c("ENABLE QRESYNC"); c("SELECT INBOX (QRESYNC (%s %s))" % (validity, top))
+    return c.told("VANISHED"), c.told("EXISTS"), code(c, "HIGHESTMODSEQ")
+validity, top = open("top").read().split()
+gone, exists, now = again(top)
+assert gone == ["* VANISHED (EARLIER) 1,4"] and exists == ["* 3 EXISTS"] and now > top, c.last
+assert again(top) == (gone, exists, now), c.last # it went once
+assert again(now) == ([], exists, now), c.last
+PY
+}
+
 @test "special uses and annotations stay with the mailbox, also under another name" {
     story <<'PY'
 c('CREATE Gesendet (USE (\\Sent))')

@@ -143,6 +143,7 @@ static inline void host_store(struct host *h, const struct imap_event *ev) {
         struct host_msg *m = host_find(h, ev->uids[i]);
         if (m) imap_server_push_flags(h->s, m->m.uid, m->m.flags, m->m.modseq);
     }
+    imap_server_push_modseq(h->s, h->modseq);
     imap_server_ok(h->s);
 }
 

@@ -213,13 +213,16 @@ static void host_line(struct run *r, struct slice s) {
         if (slice_eq(word, S("new"))) {
             host_add(&r->h, slice_str(host_simple), IMAP_RECENT, 1600000000);
             imap_server_push_new(r->h.s, &r->h.v[r->h.n - 1].m);
+            imap_server_push_modseq(r->h.s, r->h.modseq);
         } else if (slice_eq(word, S("gone"))) {
             if (host_find(&r->h, (uint32_t)n)) host_find(&r->h, (uint32_t)n)->is_gone = true;
             imap_server_push_expunged(r->h.s, (uint32_t)n);
+            imap_server_push_modseq(r->h.s, ++r->h.modseq);
         } else if (slice_eq(word, S("vanish"))) { // gone, and nobody says so
             if (host_find(&r->h, (uint32_t)n)) host_find(&r->h, (uint32_t)n)->is_gone = true;
         } else {
             imap_server_push_flags(r->h.s, (uint32_t)n, bits, ++r->h.modseq);
+            imap_server_push_modseq(r->h.s, r->h.modseq);
         }
     }
     if (r->is_started) pump(r);
