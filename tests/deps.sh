@@ -7,7 +7,7 @@ build='gcc make pkg-config libc6-dev libcrypt-dev libgnutls28-dev libcurl4-gnutl
 demo="$build nsd ca-certificates"
 test="$demo clang libclang-rt-14-dev libcmocka-dev bats parallel valgrind mandoc shellcheck clang-format
       postfix swaks msmtp libnet-ssleay-perl libio-socket-ssl-perl curl mpop gsasl isync python3 dovecot-imapd dovecot-pop3d
-      unbound dns-root-data ldnsutils zsh fish mutt neomutt fetchmail getmail6 offlineimap3 libsasl2-modules openssl procps
+      unbound dns-root-data ldnsutils zsh fish mutt neomutt fetchmail getmail6 offlineimap3 interimap libsasl2-modules openssl procps
       php-cli s-nail bsd-mailx git-email libmime-lite-perl libemail-sender-perl ruby-mail anacron cron at sudo logwatch
       monitoring-plugins-standard bsdutils faketime"
 case $what in build) list=$build ;; demo) list=$demo ;; test) list=$test ;; *) echo "deps.sh: build, demo or test?" >&2; exit 64 ;; esac

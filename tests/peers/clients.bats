@@ -352,3 +352,64 @@ PY
     ids > again
     diff before again >> log
 }
+
+@test "interimap: two accounts are as one, by QRESYNC, COMPRESS and NOTIFY, whichever side changes" {
+    need interimap
+    local side
+    echo secret | "$POSTBAG" account add -C a.conf --scheme=scram-sha-256 bob >> log
+    mkdir -m 700 -p data/interimap
+    {
+        echo "database = sync.db"
+        for side in local/ann remote/bob; do
+            printf '[%s]\ntype = imaps\nhost = localhost\nport = %s\nusername = %s\npassword = secret\nSSL_CAfile = %s\n' \
+                "${side%/*}" "$IMAPS" "${side#*/}@a.test" "$T/localhost.pem"
+        done
+    } > inter.conf
+    export XDG_DATA_HOME=$T/data
+    inter() { timeout 60 interimap --config="$T/inter.conf" < /dev/null >> client.log 2>&1; }
+    cat > both.py <<'PY'
+import hashlib, re, sys, time
+sys.path.insert(0, sys.argv[2] + "/tests/bats")
+from imapline import *
+def state(user):
+    c, out = Line(sys.argv[1], user, "secret", tls=True), []
+    for box in ("INBOX", "Archive"):
+        c("EXAMINE " + box)
+        c("UID FETCH 1:* (FLAGS BODY.PEEK[])")
+        out.append(sorted((sorted(set(re.search(r"FLAGS \((.*?)\)", t)[1].split()) - {"\\Recent"}),
+                           hashlib.sha256(t.split("}\r\n", 1)[1].encode("utf-8", "surrogateescape")).hexdigest())
+                          for t in c.told("FETCH")))
+    return out
+if sys.argv[3] == "same": # soon: so many in INBOX, so many in Archive, flags and octets alike
+    want, end = [int(n) for n in sys.argv[4:]], time.monotonic() + 20
+    while True:
+        ann, bob = state("ann"), state("bob")
+        if ann == bob and [len(v) for v in ann] == want:
+            sys.exit()
+        if time.monotonic() > end:
+            sys.exit("ann %s\nbob %s" % (ann, bob))
+        time.sleep(0.1)
+c = Line(sys.argv[1], sys.argv[3], "secret", tls=True)
+c("SELECT INBOX")
+for line in sys.argv[4:]:
+    c(line)
+PY
+    same() { python3 both.py "$IMAPS" "$ROOT" same "$@" 2>> log; }
+    as() { python3 both.py "$IMAPS" "$ROOT" "$@"; }
+    inter
+    same 4 0
+    as ann 'UID STORE 1 +FLAGS (\Flagged Tag)' 'UID MOVE 3 Archive'
+    as bob 'UID STORE 2 +FLAGS (\Deleted)' 'UID EXPUNGE 2' 'UID STORE 4 +FLAGS (\Answered)' 'UID COPY 4 Archive'
+    inter
+    same 2 2
+    grep -q 'compr\.' client.log
+    # It stays, and is told of what happens in any mailbox.
+    start inter interimap --config="$T/inter.conf" --notify
+    "$POSTBAG" deliver -C a.conf bob < short
+    same 3 2
+    as ann 'UID MOVE 1:* Archive'
+    same 0 5
+    as bob 'SELECT Archive' 'UID STORE 1:* +FLAGS.SILENT (\Seen)'
+    as ann 'SELECT Archive' 'UID STORE 1:* +FLAGS.SILENT (\Draft)'
+    same 0 5
+}

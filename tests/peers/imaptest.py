@@ -113,6 +113,7 @@ class Client:
         self.trace.append("-- connected")
         self.box, self.view, self.queue, self.got = None, [], [], []
         self.cond = self.qresync = self.closing = False
+        self.sync, self.highest, self.top = 0, None, 0
         self.owed, self.lost, self.recent_uids = set(), {}, set()
         self.receive()
         self("LOGIN %s %s" % (self.w.a.user, self.w.a.password))
@@ -175,8 +176,7 @@ class Client:
                 if v.word not in (want or ("OK",)):
                     raise Fault("%s: %s [%s] %r" % (name, v.word, v.code, v.text))
                 self.tagged = v
-                if v.code == "HIGHESTMODSEQ" and self.box:
-                    self.sync = max(self.sync, v.args)
+                self.synced(v.args if v.code == "HIGHESTMODSEQ" else None)
                 self.w.counts[name] += 1
                 return self.got
 
@@ -187,6 +187,12 @@ class Client:
     # --- the model ---
     def may_expunge(self):
         return bool(self.queue) and self.queue[0][1] not in ("FETCH", "STORE", "SEARCH", "SORT", "THREAD")
+
+    def synced(self, told):
+        """From where to go on after a broken connection (RFC 7162 6): what HIGHESTMODSEQ said last, else MODSEQ."""
+        if self.box:
+            self.sync = told or self.highest or max(self.sync, self.top)
+        self.highest, self.top = None, 0
 
     def known(self):
         return [m.uid for m in self.view if m.uid]
@@ -203,6 +209,8 @@ class Client:
             if kind in ("EXISTS", "EXPUNGE", "FETCH", "VANISHED") and not self.switching:
                 raise Fault("%s though nothing is selected" % kind)
             return
+        if kind == "OK" and v.code == "HIGHESTMODSEQ":
+            self.highest = v.args
         if kind == "OK" and self.selecting:
             self.codes[v.code] = v.args
         elif kind == "EXISTS":
@@ -271,6 +279,7 @@ class Client:
             if items["MODSEQ"] < m.modseq:
                 raise Fault("MODSEQ of %d falls from %d to %d" % (n, m.modseq, items["MODSEQ"]))
             m.modseq = items["MODSEQ"]
+            self.top = max(self.top, m.modseq)
         if "FLAGS" in items:
             f = {x.decode() for x in items["FLAGS"]}
             if "\\Recent" in f:
@@ -354,7 +363,7 @@ class Client:
         self.validity, top = self.codes["UIDVALIDITY"], self.codes["UIDNEXT"]
         self.w.same(self.w.validity, self.box, self.validity, "UIDVALIDITY")
         self.uidnext(self.box, top)
-        self.sync = self.codes.get("HIGHESTMODSEQ") or 0
+        self.sync, self.highest, self.top = self.codes.get("HIGHESTMODSEQ") or 0, None, 0
         if self.resync:
             self.resync = False
             if self.resync_exists < len(self.view):
