@@ -399,6 +399,9 @@ void imap_server_notice_status(struct imap_server *s, struct slice name, bool is
 void imap_server_notice_subscription(struct imap_server *s, struct slice name, bool is_subscribed);
 void imap_server_notice_name(struct imap_server *s, struct slice name, bool is_subscribed,
                              bool is_gone);
+/* RFC 5465 5.4: LIST with OLDNAME. */
+void imap_server_notice_renamed(struct imap_server *s, struct slice name, struct slice old_name,
+                                bool is_subscribed);
 /* Say BYE and end as soon as the command under way allows it (shutdown, account removed). */
 void imap_server_bye(struct imap_server *s, struct slice text);
 

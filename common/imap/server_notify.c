@@ -224,22 +224,36 @@ void imap_server_notice_status(struct imap_server *s, struct slice name, bool is
     buf_add(&s->out, S(")\r\n"));
 }
 
-static void tell_list(struct imap_server *s, struct slice name, struct slice attribute) {
+static void tell_list(struct imap_server *s, struct slice name, struct slice attribute,
+                      struct slice old_name) {
     buf_addf(&s->out, "* LIST (%.*s) ", SP(attribute));
     imap_put_nstring(&s->out, slice_of(&s->cfg.delimiter, 1));
     buf_addc(&s->out, ' ');
     imap_put_mailbox(s, name);
+    if (old_name.n) {
+        buf_add(&s->out, S(" (\"OLDNAME\" ("));
+        imap_put_mailbox(s, old_name);
+        buf_add(&s->out, S("))"));
+    }
     buf_add(&s->out, S("\r\n"));
 }
 
 void imap_server_notice_name(struct imap_server *s, struct slice name, bool is_subscribed,
                              bool is_gone) {
     if (wanted(s, name, is_subscribed) & ON_NAME)
-        tell_list(s, name, is_gone ? S("\\NonExistent") : S(""));
+        tell_list(s, name, is_gone ? S("\\NonExistent") : S(""), S(""));
+}
+
+void imap_server_notice_renamed(struct imap_server *s, struct slice name, struct slice old_name,
+                                bool is_subscribed) {
+    bool wants_new = wanted(s, name, is_subscribed) & ON_NAME;
+    bool wants_old = wanted(s, old_name, is_subscribed) & ON_NAME;
+
+    if (wants_new || wants_old) tell_list(s, name, S(""), old_name);
 }
 
 void imap_server_notice_subscription(struct imap_server *s, struct slice name, bool is_subscribed) {
     /* One that is not subscribed to any more was, until now. */
     if (wanted(s, name, true) & ON_SUBSCRIPTION)
-        tell_list(s, name, is_subscribed ? S("\\Subscribed") : S(""));
+        tell_list(s, name, is_subscribed ? S("\\Subscribed") : S(""), S(""));
 }

@@ -343,6 +343,8 @@ static void look_around(struct imap_host *h) {
         is_in = is_subscribed(h, ev.name);
         if (ev.kind == SURVEY_STATUS)
             imap_server_notice_status(h->engine, ev.name, is_in, &st, ev.is_flags_only);
+        else if (ev.kind == SURVEY_RENAMED)
+            imap_server_notice_renamed(h->engine, ev.name, ev.old_name, is_in);
         else imap_server_notice_name(h->engine, ev.name, is_in, ev.kind == SURVEY_GONE);
     }
     h->session->watch = survey_fd(h->survey);

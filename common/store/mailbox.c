@@ -11,9 +11,6 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
-/* Directory times have the grain of the kernel's tick: a scan this fresh may have missed a change.
- */
-#define GRAIN_NS ((int64_t)50 * 1000 * 1000)
 /* After a change of our own the snapshot has it, and only what others did within the same grain
  * without our lock is unknown: that is looked for once, this much later. */
 #define ADOPTED_NS ((int64_t)1000 * 1000 * 1000)
@@ -915,7 +912,7 @@ int mailbox_watch(struct mailbox *m) {
         if ((size_t)snprintf(paths[sub], sizeof paths[sub], "%s/%s/%s", m->store->root, m->dir,
                              sub ? "cur" : "new") >= sizeof paths[sub])
             return -1;
-    m->watch = watch_new(dirs, 2, &m->watch_fd);
+    m->watch = watch_new(dirs, 2, 2, &m->watch_fd);
     return m->watch_fd;
 }
 

@@ -150,6 +150,10 @@ void uidlist_compact(struct mailbox *m);
 void keywords_read(struct mailbox *m);
 /* HIGHESTMODSEQ as others left it. */
 uint64_t mailbox_noted_modseq(struct mailbox *m);
+/* Directory times have the grain of the kernel's tick: a look this fresh may have missed a change.
+ */
+#define GRAIN_NS ((int64_t)50 * 1000 * 1000)
+
 /* A list of UIDs that grows; `bad` when there was no memory. The owner frees `v`. */
 struct uids {
     uint32_t *v;

@@ -7,13 +7,15 @@
 
 #include "store/maildir.h"
 #include "store/watch.h"
+#include "sys/clock.h"
 
 /* One mailbox, and what was last told of it. */
 struct seen {
     char *name;
     int64_t new_changed, cur_changed; /* mtimes, ns */
+    int64_t looked_at;                /* ns */
     struct mailbox_status status;
-    bool is_there; /* while names are compared */
+    bool is_there, is_renamed; /* while names are compared */
     bool is_subscribed;
 };
 
@@ -21,13 +23,13 @@ struct survey {
     struct store *store;
     struct watch *watch;
     int fd;
-    struct seen *v; /* by name */
-    size_t n, at;
+    struct seen *v; /* by name, behind n_sorted those that came just now */
+    size_t n, n_sorted, at;
     struct store_names names; /* what is there now, while it is looked at */
     size_t name_at;
     enum { RESTING, NAMES_NEW, NAMES_GONE, MESSAGES } step;
-    int64_t root_changed;
-    char *told; /* the name of the last event when it left `v` */
+    int64_t root_changed, root_looked_at;
+    bool is_again; /* what happened while the watch was made is looked for too */
 };
 
 static int64_t changed_at(const struct store *s, const char *path) {
@@ -38,10 +40,10 @@ static int64_t changed_at(const struct store *s, const char *path) {
                : 0;
 }
 
-/* The times of new/ and cur/ now; true when they are not those of `x`. */
+/* The times of new/ and cur/ now; true when they are not those of `x`, or were too fresh then. */
 static bool look(const struct store *s, struct seen *x) {
     char dir[FILE_NAME_MAX], path[FILE_NAME_MAX + 8];
-    int64_t new_changed, cur_changed;
+    int64_t new_changed, cur_changed, now = clock_wall_us() * 1000;
     bool is_other;
 
     if (maildir_name(slice_str(x->name), dir, NULL) != OK) return false;
@@ -49,7 +51,9 @@ static bool look(const struct store *s, struct seen *x) {
     new_changed = changed_at(s, path);
     snprintf(path, sizeof path, "%s/cur", dir);
     cur_changed = changed_at(s, path);
-    is_other = new_changed != x->new_changed || cur_changed != x->cur_changed;
+    is_other = new_changed != x->new_changed || cur_changed != x->cur_changed ||
+               new_changed + GRAIN_NS > x->looked_at || cur_changed + GRAIN_NS > x->looked_at;
+    x->looked_at = now;
     x->new_changed = new_changed;
     x->cur_changed = cur_changed;
     return is_other;
@@ -73,7 +77,7 @@ static enum err_code watch_all(struct survey *v, int *fd, struct err *e) {
         }
     }
     watch_free(v->watch);
-    v->watch = is_good ? watch_new((const char *const *)dirs, n, &v->fd) : NULL;
+    v->watch = is_good ? watch_new((const char *const *)dirs, n, 1, &v->fd) : NULL;
     *fd = v->watch ? v->fd : -1;
     for (size_t i = 0; i < n; i++) free(dirs[i]);
     free(dirs);
@@ -86,10 +90,15 @@ static int by_name(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
+static void sort(struct survey *v) {
+    if (v->n) qsort(v->v, v->n, sizeof *v->v, by_name);
+    v->n_sorted = v->n;
+}
+
 static struct seen *find(struct survey *v, const char *name) {
     struct seen key = {.name = (char *)(uintptr_t)name};
 
-    return v->n ? bsearch(&key, v->v, v->n, sizeof key, by_name) : NULL;
+    return v->n_sorted ? bsearch(&key, v->v, v->n_sorted, sizeof key, by_name) : NULL;
 }
 
 /* What \Recent is depends on who asks: that it changed is no news. */
@@ -126,13 +135,15 @@ enum err_code survey_new(struct store *s, struct survey **out, int *fd, struct e
     if (code == OK) {
         v->store = s;
         v->fd = -1;
+        v->root_looked_at = clock_wall_us() * 1000;
         v->root_changed = changed_at(s, ".");
+        v->is_again = true;
     }
     for (size_t i = 0; code == OK && i < l.n; i++)
         if (!l.v[i].is_missing && !add(v, &l.v[i]))
             code = err_set(e, ERR_MEMORY, "no memory to watch mailboxes");
     store_names_release(&l);
-    if (code == OK && v->n) qsort(v->v, v->n, sizeof *v->v, by_name);
+    if (code == OK) sort(v);
     if (code == OK) code = watch_all(v, fd, e);
     if (code != OK) {
         survey_free(v);
@@ -148,25 +159,44 @@ void survey_free(struct survey *v) {
     for (size_t i = 0; i < v->n; i++) free(v->v[i].name);
     free(v->v);
     store_names_release(&v->names);
-    free(v->told);
     free(v);
 }
 
 /* Something happened: what is looked at, and in which order. */
 static void begin(struct survey *v) {
     uint64_t count;
-    int64_t root = changed_at(v->store, ".");
+    int64_t root, now = clock_wall_us() * 1000;
 
     v->step = MESSAGES;
     v->at = 0;
     if (v->fd >= 0 && read(v->fd, &count, sizeof count) < 0) count = 0; /* nothing to empty */
-    if (root == v->root_changed) return;
+    root = changed_at(v->store, ".");
+    if (root == v->root_changed && root + GRAIN_NS < v->root_looked_at) return;
     v->root_changed = root;
+    v->root_looked_at = now;
     store_names_release(&v->names);
     if (store_list(v->store, &v->names, NULL) != OK) return;
     for (size_t i = 0; i < v->n; i++) v->v[i].is_there = false;
+    for (size_t i = 0; i < v->names.n; i++) {
+        struct seen *x = v->names.v[i].is_missing ? NULL : find(v, v->names.v[i].name);
+
+        if (x) x->is_there = true;
+    }
     v->name_at = 0;
     v->step = NAMES_NEW;
+}
+
+/* A mailbox keeps its UIDVALIDITY under another name, and no two have the same. Its name before;
+ * NULL: it is new. */
+static const char *old_name(struct survey *v, uint32_t uidvalidity) {
+    for (size_t i = 0; uidvalidity && i < v->n_sorted; i++) {
+        struct seen *x = &v->v[i];
+
+        if (x->is_there || x->is_renamed || x->status.uidvalidity != uidvalidity) continue;
+        x->is_renamed = true;
+        return x->name;
+    }
+    return NULL;
 }
 
 /* The next mailbox that was not there before, which is added, or whose subscription changed. */
@@ -174,8 +204,8 @@ static bool next_new(struct survey *v, struct survey_event *ev) {
     while (v->name_at < v->names.n) {
         const struct store_name *name = &v->names.v[v->name_at++];
         struct seen *x = name->is_missing ? NULL : find(v, name->name);
+        const char *old;
 
-        if (x) x->is_there = true;
         if (x && x->is_subscribed != name->is_subscribed) {
             x->is_subscribed = name->is_subscribed;
             *ev = (struct survey_event){.kind = SURVEY_SUBSCRIPTION,
@@ -184,9 +214,12 @@ static bool next_new(struct survey *v, struct survey_event *ev) {
             return true;
         }
         if (x || name->is_missing || v->n >= SURVEY_MAILBOXES_MAX || !add(v, name)) continue;
-        v->v[v->n - 1].is_there = true;
-        qsort(v->v, v->n, sizeof *v->v, by_name);
-        *ev = (struct survey_event){.kind = SURVEY_NEW, .name = slice_str(name->name)};
+        x = &v->v[v->n - 1];
+        x->is_there = true;
+        old = old_name(v, x->status.uidvalidity);
+        *ev = (struct survey_event){.kind = old ? SURVEY_RENAMED : SURVEY_NEW,
+                                    .name = slice_str(x->name)};
+        if (old) ev->old_name = slice_str(old);
         return true;
     }
     v->step = NAMES_GONE;
@@ -195,16 +228,27 @@ static bool next_new(struct survey *v, struct survey_event *ev) {
 }
 
 static bool next_gone(struct survey *v, struct survey_event *ev) {
-    for (; v->at < v->n; v->at++) {
-        if (v->v[v->at].is_there) continue;
-        free(v->told);
-        v->told = v->v[v->at].name;
-        v->n--;
-        memmove(v->v + v->at, v->v + v->at + 1, (v->n - v->at) * sizeof *v->v);
-        *ev = (struct survey_event){.kind = SURVEY_GONE, .name = slice_str(v->told)};
+    size_t n = 0;
+    bool has_other;
+
+    while (v->at < v->n) {
+        const struct seen *x = &v->v[v->at++];
+
+        if (x->is_there || x->is_renamed) continue;
+        *ev = (struct survey_event){.kind = SURVEY_GONE, .name = slice_str(x->name)};
         return true;
     }
-    watch_all(v, &(int){0}, NULL); /* the new ones too; the descriptor may be another */
+    for (size_t i = 0; i < v->n; i++) {
+        if (v->v[i].is_there) v->v[n++] = v->v[i];
+        else free(v->v[i].name);
+    }
+    has_other = n != v->n_sorted || n != v->n;
+    v->n = n;
+    sort(v);
+    if (has_other) {
+        watch_all(v, &(int){0}, NULL); /* the new ones too; the descriptor may be another */
+        v->is_again = true;
+    }
     v->step = MESSAGES;
     v->at = 0;
     return false;
@@ -233,9 +277,14 @@ static bool next_status(struct survey *v, struct survey_event *ev) {
 
 bool survey_next(struct survey *v, struct survey_event *ev) {
     if (v->step == RESTING) begin(v);
-    if (v->step == NAMES_NEW && next_new(v, ev)) return true;
-    if (v->step == NAMES_GONE && next_gone(v, ev)) return true;
-    return v->step == MESSAGES && next_status(v, ev);
+    for (;;) {
+        if (v->step == NAMES_NEW && next_new(v, ev)) return true;
+        if (v->step == NAMES_GONE && next_gone(v, ev)) return true;
+        if (next_status(v, ev)) return true;
+        if (!v->is_again) return false;
+        v->is_again = false;
+        begin(v);
+    }
 }
 
 int survey_fd(const struct survey *v) { return v->watch ? v->fd : -1; }

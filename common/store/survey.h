@@ -14,12 +14,13 @@ enum survey_kind {
     SURVEY_STATUS,      /* messages of `name` came, went or changed: `status` */
     SURVEY_NEW,         /* there is a mailbox `name` */
     SURVEY_GONE,        /* there is none any more */
+    SURVEY_RENAMED,     /* there is a mailbox `name`, which was `old_name` */
     SURVEY_SUBSCRIPTION /* it was subscribed to, or is not any more */
 };
 
 struct survey_event {
     enum survey_kind kind;
-    struct slice name; /* until the next call */
+    struct slice name, old_name; /* until the next call */
     struct mailbox_status status;
     bool is_flags_only; /* no message came or went */
     bool is_subscribed; /* of SURVEY_SUBSCRIPTION */

@@ -107,7 +107,7 @@ static void node_remove(struct node *gone) {
     if (!is_shared) inotify_rm_watch(all.fd, gone->wd);
 }
 
-struct watch *watch_new(const char *const *dirs, size_t n, int *fd) {
+struct watch *watch_new(const char *const *dirs, size_t n, size_t n_needed, int *fd) {
     struct watch *w = n > WATCH_DIRS_MAX ? NULL : calloc(1, sizeof *w + n * sizeof(struct node));
     bool is_good;
 
@@ -117,9 +117,10 @@ struct watch *watch_new(const char *const *dirs, size_t n, int *fd) {
     pthread_mutex_lock(&all.lock);
     is_good = w->fd >= 0 && begin();
     for (size_t i = 0; is_good && i < n; i++) {
-        struct node *node = &w->nodes[i];
+        struct node *node = &w->nodes[w->n];
 
         node->wd = inotify_add_watch(all.fd, dirs[i], MASK);
+        if (node->wd < 0 && errno == ENOENT && i >= n_needed) continue;
         is_good = node->wd >= 0;
         if (!is_good) break;
         node->watch = w;

@@ -9,10 +9,10 @@
 enum { WATCH_DIRS_MAX = 100000, WATCH_PAUSE_MS = 20 };
 
 /* Watch directories for names that come and go. `*fd` (an eventfd, owned by the watch) is readable
- * after something happened, at most WATCH_PAUSE_MS later. NULL: there is no inotify, or no more of
- * it. */
+ * after something happened, at most WATCH_PAUSE_MS later. Of those behind the first `n_needed` some
+ * may not be there. NULL: there is no inotify, or no more of it. */
 struct watch;
-struct watch *watch_new(const char *const *dirs, size_t n, int *fd);
+struct watch *watch_new(const char *const *dirs, size_t n, size_t n_needed, int *fd);
 /* NULL is fine. */
 void watch_free(struct watch *w);
 

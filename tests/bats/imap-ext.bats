@@ -356,7 +356,12 @@ d("NOOP"); d("STORE 1 +FLAGS (\\Flagged)"); soon("\\Flagged")
 d("APPEND Work", b"Subject: there\r\n\r\nx\r\n"); soon("STATUS Work (MESSAGES 1 UIDNEXT 2")
 d("CREATE Fresh"); soon(" Fresh")
 d("APPEND Fresh", b"Subject: there\r\n\r\nx\r\n"); soon("STATUS Fresh (MESSAGES 1 ")
-d("DELETE Fresh"); soon("\\NonExistent")
+d("CREATE Fresh/Deep"); soon(" Fresh/Deep"); d("RENAME Fresh \"Old fish\"")
+renamed = soon("OLDNAME") + soon("OLDNAME") # and nothing else
+assert sorted(renamed) == ['* LIST () "/" "Old fish" ("OLDNAME" (Fresh))',
+                           '* LIST () "/" "Old fish/Deep" ("OLDNAME" (Fresh/Deep))'], renamed
+d('APPEND "Old fish"', b"Subject: there\r\n\r\nx\r\n"); assert "MESSAGES 2" in soon("* ")[0]
+d('DELETE "Old fish/Deep"'); d('DELETE "Old fish"'); soon("\\NonExistent"); soon("\\NonExistent")
 d("UNSUBSCRIBE Work"); soon('* LIST () "/" Work')
 d("SUBSCRIBE Work"); soon('* LIST (\\Subscribed) "/" Work')
 d("UNSUBSCRIBE INBOX"); d("SUBSCRIBE INBOX"); soon('* LIST (\\Subscribed) "/" INBOX')
@@ -365,6 +370,23 @@ c.send("IDLE"); soon("+ "); d("APPEND Work", b"Subject: again\r\n\r\nx\r\n"); so
 deliver(); soon("FETCH (UID 2"); c.s.sendall(b"DONE\r\n"); c.wait()
 c("NOTIFY NONE"); d("APPEND Work", b"Subject: third\r\n\r\nx\r\n"); time.sleep(.3)
 assert c("NOOP") == [], c.last
+PY
+}
+
+@test "NOTIFY: a tree of 300 mailboxes is renamed at once; that and what comes later is told" {
+    story <<'PY'
+d("CREATE Tree")
+for i in range(300): d("CREATE Tree/%d" % i)
+c("NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))")
+d("RENAME Tree Wood"); d("CREATE Last") # while the directories are watched anew
+names, end = set("Tree/%d" % i for i in range(300)) | {"Tree", "INBOX"}, time.monotonic() + 30
+c.s.settimeout(30)
+while "Last" not in names or [x for x in names if x.startswith("Tree")] or len(names) < 303:
+    assert time.monotonic() < end, names
+    m = re.fullmatch(r'\* LIST \((.*?)\) "/" (\S+)(?: \("OLDNAME" \((\S+)\)\))?', c.line())
+    if m and m.group(1): names.discard(m.group(2))
+    elif m: names.add(m.group(2)); names.discard(m.group(3))
+d("CREATE Later"); assert c.line() == '* LIST () "/" Later'
 PY
 }
 
