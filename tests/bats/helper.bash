@@ -104,16 +104,17 @@ PY
 }
 
 # Below the range that the kernel takes ports from for outgoing connections. All in one Python, so
-# that they differ.
+# that they differ; and no other test of this run gets them, which may not listen yet.
 free_port() {
     local ports
-    ports=$(python3 - $# <<'PY'
-import random, socket, sys
+    mkdir -p "$BATS_RUN_TMPDIR/ports"
+    ports=$(python3 - $# "$BATS_RUN_TMPDIR/ports" <<'PY'
+import os, random, socket, sys
 got, held = [], []
 while len(got) < int(sys.argv[1]):
     p = random.randint(12000, 32000)
-    if p in got: continue
     try:
+        os.close(os.open("%s/%d" % (sys.argv[2], p), os.O_CREAT | os.O_EXCL))
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             s = socket.socket(socket.AF_INET, kind)
             s.bind(("127.0.0.1", p))
